@@ -1,0 +1,43 @@
+# Petridish. `make run` starts everything, `make test` checks everything.
+UV_VERSION := 0.13.9
+# A `uv` that answers is used as it is; else one is fetched into .uv/ with pip.
+UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
+PY := .venv/bin/python
+PYTEST_ARGS ?= -n 2 -q
+
+.PHONY: run test test-cluster setup format lint pins clean
+.DEFAULT_GOAL := run
+
+run: .venv/ready
+	@exec $(PY) -m portal.run
+
+test: .venv/ready
+	@.ci/checks
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+test-cluster: .venv/ready
+	PETRIDISH_TEST_CLUSTER=1 $(PY) -m pytest -m cluster tests/cluster
+
+setup: .venv/ready
+
+.uv/bin/uv:
+	@python3 -m venv .uv && .uv/bin/python -m pip install --quiet uv==$(UV_VERSION) \
+	  || { rm -rf .uv; echo "Petridish needs uv, or Python 3 with venv and pip (Debian: apt-get install python3-venv)." >&2; exit 1; }
+
+# One file says the environment is whole; a half-made one is made again.
+.venv/ready: pyproject.toml .python-version $(filter .uv/%,$(UV))
+	@$(UV) sync --quiet
+	@touch $@
+
+format: .venv/ready
+	.venv/bin/ruff check --fix . && .venv/bin/ruff format .
+
+lint: .venv/ready
+	.ci/checks
+
+pins: $(filter .uv/%,$(UV))
+	$(UV) lock --upgrade --quiet --no-config 2>/dev/null || $(UV) lock --upgrade
+	$(PY) .ci/pins.py
+
+clean:
+	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache uv.lock

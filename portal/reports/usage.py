@@ -1,0 +1,241 @@
+"""Who tried what over a period: per person, department, tool or version, or each install.
+
+A report reads the installs of its period through the index on their time, in one
+query and through a server-side cursor, so its cost grows with the period and not
+with history. People are shown with the name and department they have today.
+Whoever calls this has checked `Permission.READ_REPORTS`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, astuple, dataclass, fields
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+from django.contrib.postgres.aggregates import ArrayAgg
+from django.db.models import Count, F, Max, Min, Q, QuerySet
+
+from portal.reports import export
+from sandboxes.errors import InvalidInputError
+from sandboxes.usage.models import Install
+from sandboxes.usage.queries import declared_names
+
+_CHUNK = 1000
+_EARLIEST, _LATEST = date(2000, 1, 1), date(9998, 12, 31)
+
+
+class By(StrEnum):
+    PERSON = "person"
+    DEPARTMENT = "department"
+    TOOL = "tool"
+    VERSION = "version"
+    INSTALL = "install"
+
+
+@dataclass(frozen=True)
+class PersonRow:
+    """What one person tried. `installs` are files received, `tools` different projects among them."""
+
+    username: str
+    display_name: str
+    department: str
+    sandboxes: int
+    tools: int
+    installs: int
+    first_at: datetime
+    last_at: datetime
+    clients: list[str]
+
+
+@dataclass(frozen=True)
+class DepartmentRow:
+    """What the people of one department tried; "" are those without one."""
+
+    department: str
+    people: int
+    sandboxes: int
+    tools: int
+    installs: int
+    first_at: datetime
+    last_at: datetime
+    clients: list[str]
+
+
+@dataclass(frozen=True)
+class ToolRow:
+    """Who tried one project (its normalised name)."""
+
+    tool: str
+    versions: int
+    people: int
+    sandboxes: int
+    installs: int
+    first_at: datetime
+    last_at: datetime
+    clients: list[str]
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    """Who received one version of a project; `files` counts different contents (sha256)."""
+
+    tool: str
+    version: str
+    files: int
+    people: int
+    sandboxes: int
+    installs: int
+    first_at: datetime
+    last_at: datetime
+    clients: list[str]
+
+
+@dataclass(frozen=True)
+class InstallRow:
+    """One file that one sandbox received. `declared`: its owner had named the tool; dependencies rarely are."""
+
+    at: datetime
+    username: str
+    display_name: str
+    department: str
+    sandbox_id: int
+    sandbox: str
+    tool: str
+    version: str
+    file: str
+    sha256: str
+    size: int
+    client: str
+    declared: bool
+
+
+type UsageRow = PersonRow | DepartmentRow | ToolRow | VersionRow | InstallRow
+
+
+@dataclass(frozen=True)
+class Usage:
+    """The rows of one report, read as they are asked for, once; `columns` are known even when there are none."""
+
+    kind: type[UsageRow]
+    found: Iterator[UsageRow]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(field.name for field in fields(self.kind))
+
+    def __iter__(self) -> Iterator[UsageRow]:
+        return self.found
+
+
+def rows(*, start: date, end: date, by: By | str) -> Usage:
+    """The report over `start` to `end`, both included, days in UTC; InvalidInputError for what is no period."""
+    if by not in set(By):
+        raise InvalidInputError(f"“{by}” is no kind of report; ask for {', '.join(By)}.")
+    received = _received(start, end)
+    if by == By.INSTALL:
+        return Usage(InstallRow, _each(received))
+    level = _LEVELS[By(by)]
+    return Usage(level.kind, _grouped(received, level))
+
+
+def csv_lines(usage: Usage) -> Iterator[str]:
+    """The report as CSV, a line at a time, safe for spreadsheets."""
+    return export.csv_lines(usage.columns, (astuple(row) for row in usage))
+
+
+def json_lines(usage: Usage) -> Iterator[str]:
+    """The report as one JSON array, a row at a time."""
+    return export.json_lines(asdict(row) for row in usage)
+
+
+def download(usage: Usage, filename: str) -> export.TextStream:
+    """The report as a CSV file to keep, streamed."""
+    return export.attachment(
+        csv_lines(usage), filename, content_type="text/csv; charset=utf-8; header=present"
+    )
+
+
+def _received(start: date, end: date) -> QuerySet[Install]:
+    if not _EARLIEST <= start <= end <= _LATEST:
+        raise InvalidInputError("A period begins before it ends, in the years 2000 to 9998.")
+    first = datetime.combine(start, time.min, UTC)
+    after = datetime.combine(end + timedelta(days=1), time.min, UTC)
+    return Install.objects.filter(at__gte=first, at__lt=after).order_by()
+
+
+@dataclass(frozen=True)
+class _Level:
+    """How installs are grouped into rows of one kind, and what is counted besides `_ALWAYS`."""
+
+    kind: type[UsageRow]
+    group: Mapping[str, F]
+    counts: Mapping[str, Count]
+
+
+_DEPARTMENT = {"department": F("sandbox__owner__department")}
+_PERSON = {
+    "username": F("sandbox__owner__username"),
+    "display_name": F("sandbox__owner__display_name"),
+    **_DEPARTMENT,
+}
+_TOOL = {"tool": F("project")}
+_PEOPLE = {"people": Count("sandbox__owner", distinct=True)}
+_TOOLS = {"tools": Count("project", distinct=True)}
+_ALWAYS = {
+    "sandboxes": Count("sandbox", distinct=True),
+    "installs": Count("id"),
+    "first_at": Min("at"),
+    "last_at": Max("at"),
+    "clients": ArrayAgg("client", distinct=True, filter=~Q(client=""), default=[]),
+}
+_LEVELS = {
+    By.PERSON: _Level(PersonRow, _PERSON, _TOOLS),
+    By.DEPARTMENT: _Level(DepartmentRow, _DEPARTMENT, {**_PEOPLE, **_TOOLS}),
+    By.TOOL: _Level(ToolRow, _TOOL, {**_PEOPLE, "versions": Count("version", distinct=True)}),
+    By.VERSION: _Level(
+        VersionRow,
+        {**_TOOL, "version": F("version")},
+        {**_PEOPLE, "files": Count("sha256", distinct=True)},
+    ),
+}
+
+
+def _grouped(received: QuerySet[Any], level: _Level) -> Iterator[UsageRow]:
+    # With a prefix, for Django lets no annotation be named like a column ("version").
+    found = received.annotate(**{f"by_{name}": source for name, source in level.group.items()})
+    found = found.values(*(f"by_{name}" for name in level.group)).annotate(**level.counts, **_ALWAYS)
+    for row in found.order_by(*(f"by_{name}" for name in level.group)).iterator(chunk_size=_CHUNK):
+        yield level.kind(**{name.removeprefix("by_"): value for name, value in row.items()})
+
+
+_INSTALL_COLUMNS = (
+    *("at", "project", "version", "filename", "sha256", "size", "client", "sandbox__name", "sandbox__tools"),
+    *(f"sandbox__owner__{name}" for name in ("username", "display_name", "department")),
+)
+
+
+def _each(received: QuerySet[Install]) -> Iterator[UsageRow]:
+    found = received.select_related("sandbox__owner").only(*_INSTALL_COLUMNS).order_by("at", "id")
+    for install in found.iterator(chunk_size=_CHUNK):
+        sandbox = install.sandbox
+        yield InstallRow(
+            at=install.at,
+            username=sandbox.owner.username,
+            display_name=sandbox.owner.display_name,
+            department=sandbox.owner.department,
+            sandbox_id=sandbox.pk,
+            sandbox=sandbox.name or "",
+            tool=install.project,
+            version=install.version,
+            file=install.filename,
+            sha256=install.sha256,
+            size=install.size,
+            client=install.client,
+            declared=install.project in _declared(tuple(sandbox.tools)),
+        )
+
+
+@lru_cache(maxsize=1024)
+def _declared(tools: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(declared_names(tools))

@@ -1,0 +1,53 @@
+"""What every page knows: where one may go, and whether the cluster is simulated."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import reverse
+
+from portal.accounts.models import User
+from portal.accounts.permissions import Permission
+from portal.approvals import queries
+
+# Label, URL name, permission, and the other screens that belong to it.
+_NAV: tuple[tuple[str, str, Permission, frozenset[str]], ...] = (
+    ("Home", "home", Permission.REQUEST_SANDBOX, frozenset()),
+    ("New request", "new_request", Permission.REQUEST_SANDBOX, frozenset()),
+    ("Queue", "queue", Permission.DECIDE_REQUESTS, frozenset()),
+    ("Sandboxes", "sandboxes", Permission.SEE_ALL_SANDBOXES, frozenset({"sandbox"})),
+    ("Report", "report", Permission.READ_REPORTS, frozenset()),
+    ("Ledger", "ledger", Permission.READ_LEDGER, frozenset({"ledger_verify"})),
+)
+
+
+@dataclass(frozen=True)
+class NavItem:
+    """`current` is the value of aria-current: "page", "true" for a page below it, or ""."""
+
+    label: str
+    url: str
+    current: str
+    count: int
+
+
+def portal(request: HttpRequest) -> dict[str, Any]:
+    """Lazy: the queue is counted only where the navigation is drawn, not in every part."""
+    user = getattr(request, "user", None)
+    permissions = user.permissions if isinstance(user, User) else frozenset()
+    return {
+        "may": {permission.value: permission in permissions for permission in Permission},
+        "nav": lambda: list(_navigation(request, permissions)),
+        "simulated": not settings.KUBE_CONTEXT,
+    }
+
+
+def _navigation(request: HttpRequest, permissions: frozenset[Permission]) -> Iterator[NavItem]:
+    shown = request.resolver_match.url_name if request.resolver_match else None
+    for label, name, permission, below in _NAV:
+        if permission not in permissions:
+            continue
+        current = "page" if shown == name else "true" if shown in below else ""
+        yield NavItem(label, reverse(name), current, queries.queue_count() if name == "queue" else 0)

@@ -1,0 +1,67 @@
+"""The queue: requests that wait for an approver, oldest first."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from django.db.models import Count, Q
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+
+from portal.accounts.access import person, require
+from portal.accounts.models import User
+from portal.accounts.permissions import Permission
+from portal.approvals import queries
+from portal.approvals.models import Request, State
+from portal.approvals.profiles import all_profiles
+from portal.web.respond import cursor, page, search_text, slice_of
+from sandboxes.lifecycle.models import Sandbox
+from sandboxes.lifecycle.phases import LIVE
+
+PAGE: Final = 20
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What an approver knows of the person at a glance."""
+
+    approved: int = 0
+    denied: int = 0
+    live: int = 0
+
+
+@require(Permission.DECIDE_REQUESTS)
+@require_safe
+def queue(request: HttpRequest) -> HttpResponse:
+    text, profile = search_text(request), request.GET.get("profile", "")
+    if profile not in all_profiles():
+        profile = ""
+    rows = queries.queue(text=text, profile=profile)
+    if after := cursor(request, "after"):
+        rows = rows.filter(pk__gt=after)
+    shown, more = slice_of(list(rows[: PAGE + 1]), PAGE)
+    briefs = _briefs(one.requester for one in shown)
+    me = person(request)
+    context = {
+        "rows": [(one, briefs.get(one.requester_id, Brief()), one.requester_id == me.pk) for one in shown],
+        "next": shown[-1].pk if more else None,
+        "after": after,
+        "text": text,
+        "profile": profile,
+        "profiles": all_profiles().values(),
+    }
+    return page(request, "queue", context, part="results")
+
+
+def _briefs(people: Iterable[User]) -> Mapping[int, Brief]:
+    """Two queries for all people on the page."""
+    ids = {one.pk for one in people}
+    decided = Request.objects.filter(requester__in=ids).order_by().values("requester").annotate(
+        approved=Count("id", filter=Q(state=State.APPROVED)),
+        denied=Count("id", filter=Q(state=State.DENIED)),
+    )  # fmt: skip
+    live = Sandbox.objects.filter(owner__in=ids, phase__in=LIVE).order_by().values("owner").annotate(live=Count("id"))
+    living = {row["owner"]: row["live"] for row in live}
+    return {
+        row["requester"]: Brief(row["approved"], row["denied"], living.get(row["requester"], 0)) for row in decided
+    }

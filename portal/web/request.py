@@ -1,0 +1,118 @@
+"""One request: what was asked, what policy said, and the decision. Live until both are settled."""
+
+from datetime import timedelta
+from typing import Any, Final
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from portal.accounts.access import person, require
+from portal.accounts.models import User
+from portal.accounts.permissions import Permission
+from portal.approvals import queries, services
+from portal.approvals.drafts import DATA_CLASSES, QUESTIONS
+from portal.approvals.durations import parse_duration
+from portal.approvals.models import Decision, Request, State
+from portal.web.respond import fingerprint, page, translated, unchanged
+from sandboxes.errors import ConflictError, InvalidInputError
+from sandboxes.lifecycle.phases import OVER, Phase
+
+SHORTER: Final = {
+    "PT30M": "30 minutes",
+    "PT1H": "1 hour",
+    "PT4H": "4 hours",
+    "P1D": "1 day",
+    "P3D": "3 days",
+    "P7D": "7 days",
+    "P14D": "14 days",
+}
+FAST, SLOW, NEVER = 2, 5, 0  # seconds between looks
+
+
+@require(Permission.REQUEST_SANDBOX)
+@require_safe
+@translated
+def show(request: HttpRequest, request_id: int) -> HttpResponse:
+    one = queries.request_for(person(request), request_id)
+    version = fingerprint(one.state, one.sandbox and (one.sandbox.phase, one.sandbox.expires_at))
+    return unchanged(request, version) or page(request, "request", _context(request, one, version), part="live")
+
+
+@require(Permission.DECIDE_REQUESTS)
+@require_POST
+@translated
+def decide(request: HttpRequest, request_id: int) -> HttpResponse:
+    me = person(request)
+    one = queries.request_for(me, request_id)
+    approve = request.POST.get("decision") == "approve"
+    typed = {"reason": request.POST.get("reason", "").replace("\0", ""), "granted": request.POST.get("granted", "")}
+    try:
+        granted = parse_duration(typed["granted"]) if approve and typed["granted"] else None
+        services.decide(one.pk, by=me, approve=approve, reason=typed["reason"], duration=granted)
+    except InvalidInputError as error:
+        context = {**_context(request, one, ""), "error": str(error), "typed": typed}
+        return page(request, "request", context, status=422)
+    except ConflictError as error:
+        messages.warning(request, str(error), extra_tags="wait")
+        return redirect("request", one.pk)
+    messages.success(request, f"You {'approved' if approve else 'denied'} this request.", extra_tags="good")
+    return redirect("request", one.pk)
+
+
+@require(Permission.REQUEST_SANDBOX)
+@require_POST
+@translated
+def withdraw(request: HttpRequest, request_id: int) -> HttpResponse:
+    me = person(request)
+    one = queries.request_for(me, request_id)
+    try:
+        services.withdraw(one.pk, by=me)
+    except ConflictError as error:
+        messages.warning(request, str(error), extra_tags="wait")
+    else:
+        messages.success(request, "The request is withdrawn.", extra_tags="good")
+    return redirect("request", one.pk)
+
+
+def _context(request: HttpRequest, one: Request, version: str) -> dict[str, Any]:
+    me = person(request)
+    return {
+        "one": one,
+        "decision": Decision.objects.select_related("by").filter(request=one).first(),
+        "data_class": DATA_CLASSES.get(one.data_class, one.data_class),
+        "answers": [(QUESTIONS.get(key, key), answer) for key, answer in one.answers.items()],
+        "own": one.requester_id == me.pk,
+        "may_decide": queries.may_decide(me, one),
+        "own_to_decide": _own_to_decide(me, one),
+        "history": queries.history(one.requester) if me.may(Permission.DECIDE_REQUESTS) else None,
+        "shorter": {value: label for value, label in SHORTER.items() if _is_shorter(value, one.duration)},
+        "sandbox_url": _sandbox_url(me, one),
+        "version": version,
+        "every": _every(one),
+    }
+
+
+def _own_to_decide(me: User, one: Request) -> bool:
+    """An approver looks at their own request: the page says why there is nothing to press."""
+    return one.state == State.PENDING and one.requester_id == me.pk and me.may(Permission.DECIDE_REQUESTS)
+
+
+def _is_shorter(value: str, asked: timedelta) -> bool:
+    return parse_duration(value) < asked
+
+
+def _sandbox_url(me: User, one: Request) -> str:
+    """Empty when there is none, or when it is not theirs to see."""
+    if one.sandbox_id is None or not queries.sandboxes_visible(me).filter(pk=one.sandbox_id).exists():
+        return ""
+    return reverse("sandbox", args=[one.sandbox_id])
+
+
+def _every(one: Request) -> int:
+    if one.state == State.PENDING:
+        return SLOW
+    on_its_way = one.sandbox is not None and one.sandbox.phase not in OVER | {Phase.READY}
+    return FAST if on_its_way else NEVER

@@ -1,0 +1,144 @@
+"""Template tags: moments, clocks, badges and the dish."""
+
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from django import template
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from portal.approvals.durations import words
+from portal.approvals.profiles import all_profiles
+from portal.web import words as say
+from sandboxes.lifecycle import queries as lifecycle
+from sandboxes.lifecycle.models import Sandbox
+from sandboxes.lifecycle.phases import Phase
+
+register = template.Library()
+
+_PAGES = {"sandbox": "sandbox", "request": "request"}
+
+
+class Colony(NamedTuple):
+    """Where on the dish, and how large; the dish is 100 wide."""
+
+    x: float
+    y: float
+    r: float
+
+
+# Grown by hand, so that any first n of them look like something that grew.
+COLONIES = (
+    Colony(40, 41, 8.5), Colony(62, 55, 6), Colony(44, 65, 5), Colony(60, 34, 3.6), Colony(30, 57, 3.2),
+    Colony(53, 50, 2.4), Colony(71, 43, 2.8), Colony(54, 74, 3.2), Colony(29, 34, 2.4), Colony(50, 26, 2.6),
+    Colony(72, 64, 2.4), Colony(36, 74, 2.2), Colony(24, 47, 1.9), Colony(66, 73, 1.9), Colony(68, 28, 2),
+    Colony(40, 27, 1.7), Colony(76, 53, 1.6), Colony(52, 62, 1.7), Colony(33, 66, 1.5), Colony(58, 43, 1.5),
+)  # fmt: skip
+
+
+@register.simple_tag
+def moment(at: datetime | str | None) -> SafeString | str:
+    """When something was or will be, in words; the exact time in UTC is the title. Takes ISO 8601 text too."""
+    if isinstance(at, str):
+        at = parse_datetime(at)
+    if at is None:
+        return "–"
+    return format_html(
+        '<time datetime="{}" title="{:%Y-%m-%d %H:%M:%S} UTC">{}</time>',
+        at.isoformat(),
+        at,
+        say.relative(at, timezone.now()),
+    )
+
+
+@register.simple_tag
+def clock(until: datetime | None) -> SafeString | str:
+    """Time left, counted on by `petridish.js`."""
+    if until is None:
+        return ""
+    return format_html(
+        '<time datetime="{}" title="{:%Y-%m-%d %H:%M:%S} UTC" data-until>{}</time>',
+        until.isoformat(),
+        until,
+        say.remaining(until - timezone.now()),
+    )
+
+
+@register.filter
+def spoken(length: timedelta | None) -> str:
+    """A duration in words: "7 days"."""
+    return words(length) if length else ""
+
+
+@register.filter
+def since(at: datetime) -> str:
+    """How long ago, without "ago": "3 hours"."""
+    return say.span(timezone.now() - at)
+
+
+@register.filter
+def profile_title(name: str) -> str:
+    """A profile's title; one that is no longer offered is shown by its name."""
+    profile = all_profiles().get(name)
+    return profile.title if profile else name
+
+
+@register.filter
+def status(sandbox: Sandbox) -> str:
+    return lifecycle.status(sandbox)
+
+
+@register.filter
+def conditions(rule: dict[str, Any]) -> list[str]:
+    """When a rule holds, in words."""
+    return say.conditions(rule)
+
+
+@register.filter
+def action(name: str) -> str:
+    return say.action(name)
+
+
+@register.filter
+def role(name: str) -> str:
+    return say.ROLES.get(name, name)
+
+
+@register.simple_tag
+def badge(kind: str, value: str) -> SafeString:
+    """A phase, state or outcome as a word with a shape."""
+    known = {"phase": say.PHASES, "state": say.STATES, "outcome": say.OUTCOMES}[kind]
+    word, look = known.get(value, (value, "done"))
+    return format_html('<span class="badge {}">{}</span>', look, word)
+
+
+@register.simple_tag
+def subject(name: str) -> SafeString | str:
+    """A ledger subject, linked to its page when it has one."""
+    kind, _, number = name.partition(":")
+    try:
+        url = reverse(_PAGES[kind], args=[int(number)])
+    except (KeyError, ValueError, NoReverseMatch):
+        return name
+    return format_html('<a href="{}">{} {}</a>', url, kind, number)
+
+
+@register.inclusion_tag("web/parts/dish.html")
+def dish(sandbox: Sandbox, contents: int = 0) -> dict[str, Any]:
+    """The sandbox as a dish: the ring is the share of the lease that is left, a colony is a project in it."""
+    return {
+        "phase": sandbox.phase,
+        "share": _share_left(sandbox),
+        "colonies": COLONIES[:contents],
+    }
+
+
+def _share_left(sandbox: Sandbox) -> int:
+    """Percent of the lease; what is on its way shows a quarter, which the stylesheet turns."""
+    if sandbox.phase != Phase.READY or sandbox.expires_at is None:
+        return 0 if sandbox.phase in (Phase.ENDED, Phase.FAILED) else 25
+    left = (sandbox.expires_at - timezone.now()) / sandbox.lease
+    return round(100 * min(1.0, max(0.0, left)))

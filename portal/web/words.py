@@ -1,0 +1,112 @@
+"""How pages say things: phases, states, moments and ledger actions in plain words. Pure."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from portal.approvals.durations import parse_duration, words
+
+_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+_LONG_UNITS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
+
+# Word and look of each badge. The look is a shape as well as a colour (see the stylesheet).
+PHASES: Final[dict[str, tuple[str, str]]] = {
+    "pending": ("Waiting", "wait"),
+    "provisioning": ("Being made", "wait"),
+    "probing": ("Testing the seal", "wait"),
+    "ready": ("Ready", "good"),
+    "ending": ("Ending", "wait"),
+    "ended": ("Ended", "done"),
+    "failed": ("Failed", "bad"),
+}
+STATES: Final[dict[str, tuple[str, str]]] = {
+    "pending": ("Waiting for a decision", "wait"),
+    "approved": ("Approved", "good"),
+    "denied": ("Denied", "bad"),
+    "withdrawn": ("Withdrawn", "done"),
+}
+OUTCOMES: Final[dict[str, tuple[str, str]]] = {
+    "approve": ("Approved at once", "good"),
+    "ask": ("An approver decides", "wait"),
+    "deny": ("Denied", "bad"),
+}
+ROLES: Final[dict[str, str]] = {
+    "employee": "Employee",
+    "approver": "Approver",
+    "auditor": "Auditor",
+    "admin": "Admin",
+}
+ACTIONS: Final[dict[str, str]] = {
+    "request.submitted": "Requested",
+    "request.approved": "Request approved",
+    "request.denied": "Request denied",
+    "request.withdrawn": "Request withdrawn",
+    "sandbox.pending": "Queued to be made",
+    "sandbox.provisioning": "Making the namespace and its seal",
+    "sandbox.probing": "Testing the seal",
+    "sandbox.probed": "Probe ran",
+    "sandbox.ready": "Opened; the lease began",
+    "sandbox.extended": "Lease extended",
+    "sandbox.expiry_warned": "Warned that the lease ends soon",
+    "sandbox.ending": "Access revoked; teardown began",
+    "sandbox.ended": "Gone; receipt written",
+    "sandbox.failed": "Failed; what was made is gone",
+    "token.issued": "API token made",
+    "token.revoked": "API token revoked",
+    "fetches.sealed": "Fetches sealed",
+}
+
+
+def remaining(left: timedelta) -> str:
+    """The two largest units: "2 d 3 h", "9 min 41 s". `petridish.js` counts on in the same words."""
+    seconds = max(0, int(left.total_seconds()))
+    for index, (size, name) in enumerate(_UNITS):
+        if seconds < size:
+            continue
+        text = f"{seconds // size} {name}"
+        smaller = _UNITS[index + 1] if index + 1 < len(_UNITS) else None
+        rest = seconds % size // smaller[0] if smaller else 0
+        return f"{text} {rest} {smaller[1]}" if smaller and rest else text
+    return "0 s"
+
+
+def span(length: timedelta) -> str:
+    """The largest unit, rounded down: "3 hours"; under a minute "a moment"."""
+    seconds = abs(int(length.total_seconds()))
+    for size, name in _LONG_UNITS:
+        if number := seconds // size:
+            return f"{number} {name}" if number == 1 else f"{number} {name}s"
+    return "a moment"
+
+
+def relative(moment: datetime, now: datetime) -> str:
+    """ "3 hours ago", "in 2 days", "just now"; past a month, the date."""
+    away = moment - now
+    if abs(away) >= timedelta(days=31):
+        return f"{moment:%Y-%m-%d}"
+    if abs(away) < timedelta(minutes=1):
+        return "just now" if away <= timedelta() else "in a moment"
+    return f"in {span(away)}" if away > timedelta() else f"{span(away)} ago"
+
+
+def action(name: str) -> str:
+    """A ledger action for people; one that is not listed here is shown readably, never hidden."""
+    return ACTIONS.get(name) or name.replace(".", " ").replace("_", " ").capitalize()
+
+
+def conditions(rule: Mapping[str, Any]) -> list[str]:
+    """When a rule holds, from its snapshot; an empty list means always."""
+    lists = (
+        ("kinds", "It is for {}"),
+        ("data_classes", "The data is {}"),
+        ("risks", "The profile’s risk is {}"),
+        ("profiles", "The profile is {}"),
+    )
+    said = [text.format(" or ".join(rule[name])) for name, text in lists if rule.get(name)]
+    if rule.get("gpu") is not None:
+        said.append("It has a GPU" if rule["gpu"] else "It has no GPU")
+    if rule.get("max_duration"):
+        said.append(f"The whole lease is at most {words(parse_duration(rule['max_duration']))}")
+    if (most := rule.get("max_live")) is not None:
+        said.append(f"The person has at most {most} live sandbox{'' if most == 1 else 'es'}, this one included")
+    return said

@@ -1,0 +1,375 @@
+"""From a spec and the templates to the objects of one sandbox, stage by stage.
+
+`k8s-templates/sandbox/NN-kind.yaml` are numbered in apply order, and the number
+says the stage: below 40 the seal, 40s the standard workspace, 50s the probe, 60s
+access. What a mistake in a template could cost is checked here, not trusted:
+every namespaced object lands in the sandbox's namespace, nothing that grants
+access is rendered before the probe's turn, and no network policy may hold a rule
+without peers, because Kubernetes reads an empty peer list as "everybody".
+"""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from sandboxes.cluster.kinds import KINDS
+from sandboxes.cluster.profiles import Profile, load_profile_file, load_profile_files
+from sandboxes.cluster.quantities import add_bytes, add_cpu, parse_quantity
+from sandboxes.cluster.spec import KubeObject, Labels, SandboxSpec, Target
+from sandboxes.cluster.templates import Document, load_documents
+from sandboxes.errors import InvalidInputError, TemplateError
+
+type Stage = Literal["seal", "workspace", "probe", "access"]
+
+_FILE_NAME: Final = re.compile(r"^([0-9]{2})-[a-z0-9-]+\.yaml$")
+_LABEL_VALUE: Final = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")
+_DNS_LABEL: Final = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+_ACCESS_KINDS: Final = frozenset(("Role", "RoleBinding"))
+_MAX_TARGETS: Final = 30  # what fits, with its results, into a termination message of 4096 bytes
+
+# What the probe pod takes beside the workspace: the quota must hold both at once.
+PROBE_CPU: Final = "100m"
+PROBE_MEMORY: Final = "64Mi"
+PROBE_STORAGE: Final = "16Mi"
+
+
+@dataclass(frozen=True, slots=True)
+class Templates:
+    """All templates, read and validated once; immutable, so one copy serves every sandbox."""
+
+    stages: Mapping[Stage, tuple[Document, ...]]
+    profiles: Mapping[str, Profile]
+    workspaces: Mapping[str, tuple[Document, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A sandbox's objects in apply order. `seal[0]` is the namespace."""
+
+    seal: tuple[KubeObject, ...]
+    workspace: tuple[KubeObject, ...]
+    probe: tuple[KubeObject, ...]
+    access: tuple[KubeObject, ...]
+    spec_hash: str
+
+
+def load_templates(root: Path, image_override: str | None = None) -> Templates:
+    """Everything under `k8s-templates`. TemplateError names file and line."""
+    stages: dict[Stage, list[Document]] = {"seal": [], "workspace": [], "probe": [], "access": []}
+    numbers: dict[int, Path] = {}
+    for path in sorted((root / "sandbox").glob("*.yaml")):
+        number = _number(path, numbers)
+        stages[_stage(number)] += load_documents(path)
+    files = load_profile_files(root, image_override)
+    for stage, documents in stages.items():
+        if not documents:
+            raise TemplateError(f"{root / 'sandbox'}: there is no template of the {stage}")
+    return Templates(
+        stages={stage: tuple(documents) for stage, documents in stages.items()},
+        profiles={file.profile.name: file.profile for file in files},
+        workspaces={file.profile.name: file.workspace for file in files},
+    )
+
+
+def check_templates(root: Path) -> list[str]:
+    """Every mistake in the templates, one readable line each; empty when all is well.
+
+    Files are looked at one by one first, so that one bad file hides no other.
+    """
+    problems = [problem for path in _files(root) if (problem := _problem_of(path))]
+    if problems:
+        return problems
+    try:
+        templates = load_templates(root)
+    except TemplateError as error:
+        return [str(error)]
+    return [problem for profile in templates.profiles.values() if (problem := _trial(profile, templates))]
+
+
+def render(spec: SandboxSpec, templates: Templates) -> Rendered:
+    """The objects of one sandbox. InvalidInputError if the spec could not be sealed."""
+    _check_spec(spec)
+    if spec.profile not in templates.profiles:
+        raise InvalidInputError(f"There is no profile {spec.profile!r}.")
+    values = _values(spec, templates.profiles[spec.profile])
+    own = templates.workspaces[spec.profile]
+    sources = {**templates.stages, "workspace": own or templates.stages["workspace"]}
+    stages = {stage: _objects(stage, documents, values) for stage, documents in sources.items()}
+    _check_seal(stages["seal"], templates.stages["seal"][0])
+    spec_hash = _hash(stages.values())
+    for stage, objects in stages.items():
+        for item in objects:
+            _stamp(item, spec, stage, spec_hash)
+    return Rendered(
+        seal=stages["seal"],
+        workspace=stages["workspace"],
+        probe=stages["probe"],
+        access=stages["access"],
+        spec_hash=spec_hash,
+    )
+
+
+def _files(root: Path) -> list[Path]:
+    return sorted([*(root / "sandbox").glob("*.yaml"), *(root / "profiles").glob("*.yaml")])
+
+
+def _problem_of(path: Path) -> str | None:
+    try:
+        if path.parent.name == "profiles":
+            load_profile_file(path)
+        else:
+            _number(path, {})
+            load_documents(path)
+    except TemplateError as error:
+        return str(error)
+    return None
+
+
+def _trial(profile: Profile, templates: Templates) -> str | None:
+    """What goes wrong when a made-up sandbox of this profile is rendered."""
+    spec = SandboxSpec(
+        sandbox_id=1,
+        installation_id="check",
+        name="sbx-check",
+        namespace="sbx-check",
+        profile=profile.name,
+        owner="check",
+        expires_at="2030-01-01T00:00:00Z",
+        index_url="http://name:token@index.example:8081/simple/",
+        index_host="index.example",
+        index_port=8081,
+        index_addresses=("192.0.2.1", "2001:db8::1"),
+        image=profile.image,
+        cpu=profile.cpu,
+        memory=profile.memory,
+        storage=profile.storage,
+        gpu=profile.gpu,
+        blocked_targets=(Target("api", "192.0.2.2", 6443),),
+        dns=("192.0.2.3",),
+    )
+    try:
+        render(spec, templates)
+    except (TemplateError, InvalidInputError) as error:
+        return str(error)
+    return None
+
+
+def _number(path: Path, seen: dict[int, Path]) -> int:
+    match = _FILE_NAME.match(path.name)
+    if match is None:
+        raise TemplateError(f"{path}:1: the file's name must be NN-kind.yaml, NN in apply order")
+    number = int(match[1])
+    if number in seen:
+        raise TemplateError(f"{path}:1: number {number:02} is taken by {seen[number].name}")
+    if number >= 70:
+        raise TemplateError(f"{path}:1: numbers end at 69")
+    seen[number] = path
+    return number
+
+
+def _stage(number: int) -> Stage:
+    if number < 40:
+        return "seal"
+    if number < 50:
+        return "workspace"
+    return "probe" if number < 60 else "access"
+
+
+def _check_spec(spec: SandboxSpec) -> None:
+    """Values that end up in names, labels or policies must fit there."""
+    for field in ("name", "namespace"):
+        if not _DNS_LABEL.match(getattr(spec, field)):
+            raise InvalidInputError(f"{field} {getattr(spec, field)!r} is not a DNS-1123 label.")
+    if not _LABEL_VALUE.match(spec.installation_id):
+        raise InvalidInputError(f"Installation id {spec.installation_id!r} does not fit into a label.")
+    if not spec.owner:
+        raise InvalidInputError("A sandbox needs an owner.")
+    if not spec.index_addresses:
+        raise InvalidInputError("The index has no address: a network policy could not be limited to it.")
+    if not 0 < spec.index_port < 65536:
+        raise InvalidInputError(f"{spec.index_port} is not a port.")
+    targets = len(spec.blocked_targets) + len(spec.index_addresses)
+    if targets > _MAX_TARGETS:
+        raise InvalidInputError(f"The probe takes at most {_MAX_TARGETS} targets, not {targets}.")
+    for quantity in (spec.cpu, spec.memory, spec.storage):
+        try:
+            parse_quantity(quantity)
+        except ValueError as error:
+            raise InvalidInputError(f"{error}.") from error
+
+
+def _values(spec: SandboxSpec, profile: Profile) -> dict[str, Any]:
+    """What the placeholders stand for: this is the whole list."""
+    limits: dict[str, Any] = {"cpu": spec.cpu, "memory": spec.memory, "ephemeral-storage": spec.storage}
+    if spec.gpu:
+        limits["nvidia.com/gpu"] = spec.gpu
+    return {
+        "sandbox_id": spec.sandbox_id,
+        "installation_id": spec.installation_id,
+        "name": spec.name,
+        "namespace": spec.namespace,
+        "profile": spec.profile,
+        "owner": spec.owner,
+        "image": spec.image,
+        "packages": " ".join(profile.packages),
+        "cpu": spec.cpu,
+        "memory": spec.memory,
+        "storage": spec.storage,
+        "gpu": spec.gpu,
+        "workspace_limits": limits,
+        "probe_cpu": PROBE_CPU,
+        "probe_memory": PROBE_MEMORY,
+        "probe_storage": PROBE_STORAGE,
+        "quota_cpu": add_cpu(spec.cpu, PROBE_CPU),
+        "quota_memory": add_bytes(spec.memory, PROBE_MEMORY),
+        "quota_storage": add_bytes(spec.storage, PROBE_STORAGE),
+        "index_host": spec.index_host,
+        "index_port": spec.index_port,
+        "index_url_base64": base64.b64encode(spec.index_url.encode()).decode(),
+        "index_peers": _peers(spec.index_addresses),
+        "index_aliases": _aliases(spec),
+        "dns_egress": _dns_egress(spec.dns),
+        "probe_targets": json.dumps(_probe_targets(spec), separators=(",", ":")),
+        "probe_script": probe_script(),
+    }
+
+
+def _peers(addresses: Iterable[str]) -> list[dict[str, Any]]:
+    """`ipBlock`s of single addresses (NetworkPolicyPeer, networking.k8s.io/v1)."""
+    peers = []
+    for text in addresses:
+        address = _address(text)
+        width = 128 if isinstance(address, IPv6Address) else 32
+        peers.append({"ipBlock": {"cidr": f"{address}/{width}"}})
+    return peers
+
+
+def _address(text: str) -> Any:
+    try:
+        return ip_address(text)
+    except ValueError as error:
+        raise InvalidInputError(f"{text!r} is not an IP address.") from error
+
+
+def _dns_egress(addresses: tuple[str, ...]) -> list[dict[str, Any]]:
+    """One rule, or none at all: a rule with an empty `to` would allow every address."""
+    if not addresses:
+        return []
+    ports = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
+    return [{"to": _peers(addresses), "ports": ports}]
+
+
+def _aliases(spec: SandboxSpec) -> list[dict[str, Any]]:
+    """`hostAliases` that pin the index's name to the addresses the policy allows.
+
+    So a name the cluster's DNS does not know still works, and a name whose
+    addresses change fails plainly instead of at random.
+    """
+    try:
+        ip_address(spec.index_host.strip("[]"))
+    except ValueError:
+        return [{"ip": address, "hostnames": [spec.index_host]} for address in spec.index_addresses]
+    return []
+
+
+def _probe_targets(spec: SandboxSpec) -> list[dict[str, Any]]:
+    blocked = [(target.name, target.host, target.port, "blocked") for target in spec.blocked_targets]
+    allowed = [("index", address, spec.index_port, "open") for address in spec.index_addresses]
+    keys = ("name", "host", "port", "expected")
+    return [dict(zip(keys, target, strict=True)) for target in (*blocked, *allowed)]
+
+
+@cache
+def probe_script() -> str:
+    """The source of the probe, which runs inside the pod."""
+    return Path(__file__).with_name("probe_script.py").read_text()
+
+
+def _objects(
+    stage: Stage, documents: tuple[Document, ...], values: Mapping[str, Any]
+) -> tuple[KubeObject, ...]:
+    return tuple(_object(stage, document, values) for document in documents)
+
+
+def _object(stage: Stage, document: Document, values: Mapping[str, Any]) -> KubeObject:
+    """One filled document that is a known kind in its right stage."""
+    item = document.filled(values)
+    for field in ("apiVersion", "kind"):
+        if not isinstance(item.get(field), str):
+            raise document.at(field).error(f"{field} is missing")
+    metadata = item.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+        raise document.at("metadata").error("metadata.name is missing")
+    if (item["apiVersion"], item["kind"]) not in KINDS:
+        raise document.at("kind").error(f"a sandbox is not made of {item['apiVersion']} {item['kind']}")
+    if (item["kind"] in _ACCESS_KINDS) != (stage == "access"):
+        raise document.at("kind").error(f"{item['kind']} does not belong to the {stage}")
+    if item["kind"] == "NetworkPolicy":
+        _check_policy(item, document)
+    return item
+
+
+def _check_policy(item: KubeObject, document: Document) -> None:
+    """No rule may reach or admit everybody (NetworkPolicySpec: an empty list "matches all")."""
+    spec = item.get("spec")
+    if not isinstance(spec, dict) or not isinstance(spec.get("policyTypes"), list):
+        raise document.at("spec", "policyTypes").error("a network policy must say its policyTypes")
+    for direction, peers in (("egress", "to"), ("ingress", "from")):
+        for number, rule in enumerate(spec.get(direction) or []):
+            entries = rule.get(peers) if isinstance(rule, dict) else None
+            if not isinstance(entries, list) or not entries or not all(entries):
+                place = document.at("spec", direction, str(number))
+                raise place.error(f"an {direction} rule without {peers!r} would allow everything")
+
+
+def _check_seal(seal: tuple[KubeObject, ...], first: Document) -> None:
+    """The namespace comes first, once, and something in it denies all traffic."""
+    kinds = [item["kind"] for item in seal]
+    if kinds[0] != "Namespace" or kinds.count("Namespace") != 1:
+        raise first.at("kind").error("the seal must begin with its one Namespace")
+    if not any(item["kind"] == "NetworkPolicy" and _denies_all(item["spec"]) for item in seal):
+        raise first.place.error("no network policy of the seal denies all traffic of all pods")
+
+
+def _denies_all(spec: dict[str, Any]) -> bool:
+    return (
+        spec.get("podSelector") == {}
+        and set(spec["policyTypes"]) == {"Ingress", "Egress"}
+        and not spec.get("ingress")
+        and not spec.get("egress")
+    )
+
+
+def _hash(stages: Iterable[tuple[KubeObject, ...]]) -> str:
+    """Changes when the objects do. Secrets are left out: a hash is shown, a token never is."""
+    public = [item for objects in stages for item in objects if item["kind"] != "Secret"]
+    return hashlib.sha256(json.dumps(public, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _stamp(item: KubeObject, spec: SandboxSpec, stage: Stage, spec_hash: str) -> None:
+    """Our namespace and labels on every object; owner and expiry on the namespace."""
+    metadata = item["metadata"]
+    labels = {
+        Labels.SANDBOX: str(spec.sandbox_id),
+        Labels.INSTALLATION: spec.installation_id,
+        Labels.PROFILE: spec.profile,
+        Labels.STAGE: stage,
+    }
+    metadata["labels"] = {**metadata.get("labels", {}), **labels, Labels.SPEC_HASH: spec_hash}
+    if item["kind"] == "Namespace":
+        metadata["name"] = spec.namespace
+        expiry = {} if spec.expires_at is None else {Labels.EXPIRES_AT: spec.expires_at}
+        metadata["annotations"] = {**metadata.get("annotations", {}), Labels.OWNER: spec.owner, **expiry}
+        return
+    metadata["namespace"] = spec.namespace
+    template = item.get("spec", {}).get("template")
+    if isinstance(template, dict):
+        inner = template.setdefault("metadata", {})
+        inner["labels"] = {**inner.get("labels", {}), **labels}

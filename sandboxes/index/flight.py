@@ -1,0 +1,136 @@
+"""One download of one blob, and any number of clients that follow it while it grows.
+
+The download writes to a draft in the store; followers read the same bytes back
+from the page cache, so memory does not grow with files or clients. Its last
+`HELD_BACK` bytes are given to nobody until size and sha256 were verified and the
+file was kept: whoever follows a download that fails has an incomplete file, and
+its connection is cut, so no client ever sees a bad file as a complete one.
+
+The download is a task of its own. Clients come and go; it runs to its end.
+"""
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from sandboxes.errors import PetridishError
+from sandboxes.index.errors import UnavailableError, UpstreamError
+from sandboxes.index.store import Store
+from sandboxes.index.upstream import Download, Upstream
+
+logger = logging.getLogger(__name__)
+
+HELD_BACK = 64 * 1024  # bytes
+_CHUNK = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Bytes that can be verified: what they must hash to, and where they are. `size` None: not known before."""
+
+    sha256: str
+    size: int | None
+    url: str
+    what: str  # its name in messages
+
+
+class Flight:
+    def __init__(self, blob: Blob, store: Store, upstream: Upstream) -> None:
+        self.blob = blob
+        self.length = blob.size  # once `opened`: what the upstream says, if it says anything
+        self._store = store
+        self._upstream = upstream
+        self._draft = store.draft()
+        self._pulse = asyncio.Event()  # set, and replaced, at each change below
+        self._opened = False
+        self._written = 0
+        self._kept = False
+        self._failure: PetridishError | None = None
+
+    async def run(self) -> None:
+        """Downloads, verifies, keeps. Never raises but for cancellation: followers get the failure."""
+        try:
+            with self._draft:
+                async with self._upstream.file(self.blob.url, self.blob.what) as download:
+                    self._open(download)
+                    digest = await self._receive(download)
+                self._verify(digest)
+                await self._draft.keep(self.blob.sha256)
+                self._kept = True
+        except PetridishError as error:
+            logger.warning("%s not stored: %s", self.blob.what, error)
+            self._failure = error
+        except BaseException as error:
+            self._failure = UnavailableError("The index is stopping, or broke; try again.")
+            if not isinstance(error, asyncio.CancelledError):
+                logger.exception("%s not stored", self.blob.what)
+            raise
+        finally:
+            self._change()
+
+    async def opened(self) -> None:
+        """Returns when the upstream began to send; raises what went wrong before."""
+        await self._until(lambda: self._opened)
+
+    async def kept(self) -> None:
+        """Returns when the file is in the store; raises what went wrong."""
+        await self._until(lambda: self._kept)
+
+    async def follow(self) -> AsyncIterator[bytes]:
+        """The blob's bytes as they arrive; raises before its end if it fails. Only while it is not kept."""
+        descriptor = os.dup(self._draft.descriptor)
+        try:
+            sent = 0
+            while not (self._kept and sent == self._written):
+                await self._until(lambda sent=sent: self._kept or self._safe > sent)  # type: ignore[misc]
+                ready = self._written if self._kept else self._safe
+                chunk = os.pread(descriptor, min(_CHUNK, ready - sent), sent)
+                sent += len(chunk)
+                yield chunk
+        finally:
+            os.close(descriptor)
+
+    @property
+    def _safe(self) -> int:
+        """How many bytes may leave before the file is verified."""
+        return self._written - HELD_BACK
+
+    def _open(self, download: Download) -> None:
+        if download.length is not None:
+            if self.blob.size is not None and download.length != self.blob.size:
+                raise UpstreamError(
+                    f"{self.blob.what} has {download.length} bytes at the upstream, not {self.blob.size} as its page says."
+                )
+            self.length = download.length
+        self._opened = True
+        self._change()
+
+    async def _receive(self, download: Download) -> str:
+        digest = hashlib.sha256()
+        async for chunk in download.chunks:
+            self._draft.write(chunk)
+            digest.update(chunk)
+            self._written += len(chunk)
+            if self.length is not None and self._written > self.length:
+                raise UpstreamError(f"The upstream sends more of {self.blob.what} than its {self.length} bytes.")
+            self._change()
+        return digest.hexdigest()
+
+    def _verify(self, digest: str) -> None:
+        if self.length is not None and self._written != self.length:
+            raise UpstreamError(f"The upstream sent {self._written} of {self.length} bytes of {self.blob.what}.")
+        if digest != self.blob.sha256:
+            raise UpstreamError(f"The upstream's {self.blob.what} has another sha256 than its page says.")
+
+    def _change(self) -> None:
+        pulse, self._pulse = self._pulse, asyncio.Event()
+        pulse.set()
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        while not reached():
+            if self._failure is not None:
+                raise self._failure
+            await self._pulse.wait()

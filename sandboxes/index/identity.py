@@ -1,0 +1,64 @@
+"""Who asks: HTTP basic credentials → a sandbox that is ready.
+
+A verdict, good or bad, is remembered for `KEPT` seconds. That is only a hint:
+`recorder.py` checks sandbox, phase and token again in the statement that writes
+the fetch down, and without that row nothing is answered.
+"""
+
+import hmac
+from dataclasses import dataclass
+from time import monotonic
+
+from sandboxes.index.credentials import Credentials, credentials_of
+from sandboxes.index.database import Database
+from sandboxes.index.errors import UnauthenticatedError
+from sandboxes.index.lru import Lru
+from sandboxes.lifecycle.phases import Phase
+
+KEPT = 3.0  # seconds; an ended sandbox's token must stop working within 5
+
+_FIND = "SELECT id, phase, index_token_digest FROM lifecycle_sandbox WHERE name = %(name)s"
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """A ready sandbox that showed its token."""
+
+    sandbox: int
+    credentials: Credentials
+
+
+class Identities:
+    """Looks credentials up; raises `UnauthenticatedError` for all that are not of a ready sandbox."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._verdicts: Lru[Credentials, tuple[float, Visitor | None]] = Lru(4096)
+
+    async def of(self, authorization: str | None) -> Visitor:
+        credentials = credentials_of(authorization)
+        if credentials is None:
+            raise UnauthenticatedError("This index needs a sandbox's name and token; use the index URL of its page.")
+        visitor = await self._visitor(credentials)
+        if visitor is None:
+            raise UnauthenticatedError("The sandbox's name or token is wrong, or it has ended.")
+        return visitor
+
+    def forget(self, visitor: Visitor) -> None:
+        self._verdicts.drop(visitor.credentials)
+
+    async def _visitor(self, credentials: Credentials) -> Visitor | None:
+        kept = self._verdicts.get(credentials)
+        if kept is not None and monotonic() < kept[0]:
+            return kept[1]
+        until = monotonic() + KEPT  # counted from before the look-up: what it sees may be that old
+        visitor = await self._look_up(credentials)
+        self._verdicts.put(credentials, (until, visitor))
+        return visitor
+
+    async def _look_up(self, credentials: Credentials) -> Visitor | None:
+        row = await self._database.row(_FIND, {"name": credentials.name})
+        if row is None or row["phase"] != Phase.READY or not row["index_token_digest"]:
+            return None
+        same = hmac.compare_digest(row["index_token_digest"], credentials.digest)
+        return Visitor(row["id"], credentials) if same else None

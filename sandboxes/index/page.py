@@ -1,0 +1,150 @@
+"""A project's page as the index keeps it: one model, from which HTML and JSON are rendered.
+
+Upstream answers become a `Page` (`upstream_json.py`, `upstream_html.py`); only
+what can be verified later is taken over: a file without a sha256 cannot, and
+is not listed.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote, urljoin, urlsplit
+
+from sandboxes.index.names import canonical, is_filename, is_sha256, version_of
+
+FORMAT = 1  # of `Page.document`; raise it when fields change their meaning
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a project. Empty string or None: the upstream does not say."""
+
+    filename: str
+    version: str  # "" when the name states none
+    sha256: str
+    url: str  # absolute, at the upstream
+    size: int | None = None
+    upload_time: str | None = None  # PEP 700: UTC, "Z", at most six digits
+    requires_python: str = ""
+    yanked: bool | str = False  # PEP 592: a string is the reason
+    metadata_sha256: str = ""  # PEP 658
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One project: its normalised name, every version known, the files that can be verified."""
+
+    project: str
+    versions: tuple[str, ...]
+    files: tuple[File, ...]
+
+    def document(self) -> bytes:
+        """The page as bytes to store; equal pages give equal bytes."""
+        files = [[getattr(file, field) for field in _FIELDS] for file in self.files]
+        return json.dumps([self.project, self.versions, files], separators=(",", ":")).encode()
+
+    @classmethod
+    def load(cls, document: bytes) -> "Page":
+        project, versions, files = json.loads(document)
+        return cls(project, tuple(versions), tuple(File(*values) for values in files))
+
+    def find(self, filename: str, sha256: str) -> File | None:
+        return next((file for file in self.files if file.filename == filename and file.sha256 == sha256), None)
+
+
+_FIELDS = tuple(field.name for field in fields(File))
+
+
+def make_page(project: str, files: Iterable[File], versions: Iterable[str] = ()) -> Page:
+    """A page of `files`, each once; `versions` (the upstream's list) is completed from them (PEP 700)."""
+    unique = {(file.filename, file.sha256): file for file in files}
+    stated = dict.fromkeys(versions)
+    known = {canonical(version) for version in stated}
+    for file in unique.values():
+        if file.version and file.version not in known:
+            stated.setdefault(file.version)
+    return Page(project, tuple(stated), tuple(unique.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """What an upstream says of one file, unchecked."""
+
+    filename: str
+    url: str
+    sha256: str
+    size: object = None
+    upload_time: object = None
+    requires_python: object = None
+    yanked: object = False
+    metadata_sha256: str = ""
+
+
+def checked(project: str, raw: Raw, base_url: str) -> File | None:
+    """The file, or None when it could not be fetched and verified under its name."""
+    sha256 = raw.sha256.lower()
+    url = _absolute(base_url, raw.url)
+    if not (is_filename(raw.filename) and is_sha256(sha256) and url):
+        return None
+    metadata = raw.metadata_sha256.lower()
+    return File(
+        filename=raw.filename,
+        version=version_of(project, raw.filename),
+        sha256=sha256,
+        url=url,
+        size=raw.size if type(raw.size) is int and raw.size >= 0 else None,
+        upload_time=utc(raw.upload_time),
+        requires_python=clean(raw.requires_python) if isinstance(raw.requires_python, str) else "",
+        yanked=_yanked(raw.yanked),
+        metadata_sha256=metadata if is_sha256(metadata) else "",
+    )
+
+
+def _absolute(base_url: str, url: str) -> str:
+    """The absolute http(s) URL without its fragment; "" for any other."""
+    try:
+        joined = urljoin(base_url, url)
+        parts = urlsplit(joined)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and joined.isprintable()
+    except ValueError:  # "http://[": not a URL
+        return ""
+    # Percent-escapes stay exactly as given: a signed URL breaks when they are rewritten.
+    return quote(parts._replace(fragment="").geturl(), safe="%/:=&?~+!$,;'@()*[]") if usable else ""
+
+
+def _yanked(value: object) -> bool | str:
+    """PEP 691 wants a bool or a non-empty string; anything else there means yanked, to be safe."""
+    if isinstance(value, str):
+        return clean(value) or True
+    return value is not None and value is not False
+
+
+def utc(value: object) -> str | None:
+    """PEP 700's form of an upload time; None when it is missing, unreadable or names no zone."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            return None
+        return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+    except (ValueError, OverflowError):
+        return None
+
+
+def clean(text: str) -> str:
+    """`text` without what cannot be encoded (lone surrogates) and without control characters."""
+    encodable = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(char if char.isprintable() else " " for char in encodable).strip()
+
+
+def metadata_sha256(*values: object) -> str:
+    """The first sha256 among PEP 714's keys; a bare ``true`` names no hash, so nothing could be verified."""
+    for value in values:
+        if isinstance(value, Mapping):
+            sha256: Any = value.get("sha256")
+            if isinstance(sha256, str):
+                return sha256
+    return ""

@@ -1,0 +1,55 @@
+"""An upstream's JSON page (PEP 691) → `Page`. Pure."""
+
+import json
+from collections.abc import Iterator, Mapping
+
+from sandboxes.index.errors import UpstreamError
+from sandboxes.index.page import File, Page, Raw, checked, clean, make_page, metadata_sha256
+
+
+def parse_json(project: str, body: bytes, base_url: str) -> Page:
+    """Raises `UpstreamError` for anything that is no page of version 1; single bad files are left out."""
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise UpstreamError(f"The upstream's page of {project} is not JSON.") from error
+    if not isinstance(data, dict) or not isinstance(data.get("files"), list):
+        raise UpstreamError(f"The upstream's page of {project} lists no files.")
+    _check_version(project, data.get("meta"))
+    versions = data.get("versions")
+    stated = [clean(v) for v in versions if isinstance(v, str)] if isinstance(versions, list) else []
+    return make_page(project, _files(project, data["files"], base_url), filter(None, stated))
+
+
+def _check_version(project: str, meta: object) -> None:
+    """PEP 629: a major version not known must not be read."""
+    version = meta.get("api-version") if isinstance(meta, Mapping) else None
+    if not isinstance(version, str) or version.split(".")[0] != "1":
+        raise UpstreamError(f"The upstream's page of {project} is of API version {version!r}, not 1.")
+
+
+def _files(project: str, entries: list[object], base_url: str) -> Iterator[File]:
+    for entry in entries:
+        if isinstance(entry, Mapping) and (raw := _raw(entry)) and (file := checked(project, raw, base_url)):
+            yield file
+
+
+def _raw(entry: Mapping[str, object]) -> Raw | None:
+    filename, url, hashes = entry.get("filename"), entry.get("url"), entry.get("hashes")
+    if not (isinstance(filename, str) and isinstance(url, str) and isinstance(hashes, Mapping)):
+        return None
+    sha256 = hashes.get("sha256")
+    return Raw(
+        filename=filename,
+        url=url,
+        sha256=sha256 if isinstance(sha256, str) else "",
+        size=entry.get("size"),
+        upload_time=entry.get("upload-time"),
+        requires_python=entry.get("requires-python"),
+        yanked=entry.get("yanked", False),
+        metadata_sha256=metadata_sha256(
+            entry.get("core-metadata"),  # PEP 714's name first
+            entry.get("data-dist-info-metadata"),
+            entry.get("dist-info-metadata"),
+        ),
+    )

@@ -1,0 +1,111 @@
+"""The clusters this process can reach, connected once each.
+
+Only the worker imports this: the Kubernetes client takes about a second to import.
+"""
+
+import socket
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from threading import Lock
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.utils import timezone
+
+from sandboxes.cluster.driver import Cluster, connect
+from sandboxes.cluster.render import Rendered, Templates, load_templates, render
+from sandboxes.cluster.spec import SandboxSpec, Target
+from sandboxes.errors import ClusterUnavailableError, TemporaryError
+from sandboxes.lifecycle.models import Sandbox
+from sandboxes.lifecycle.queries import credentialed_index_url
+
+_FACTS_LIVE = timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a cluster says about itself that the seal depends on."""
+
+    simulated: bool
+    blocked_targets: tuple[Target, ...]
+    dns: tuple[str, ...]
+
+
+@cache
+def get(name: str) -> Cluster:
+    """The driver of the cluster of this name; raises ClusterUnavailableError for one not configured here."""
+    if name != settings.CLUSTER_NAME:
+        raise ClusterUnavailableError(
+            f"Cluster {name!r} is not configured here (this is {settings.CLUSTER_NAME!r}); "
+            "start with its KUBECONFIG and KUBE_CONTEXT."
+        )
+    return connect(name=name, kubeconfig=settings.KUBECONFIG, context=settings.KUBE_CONTEXT or None)
+
+
+class _FactsCache:
+    """Facts change when nodes come and go: a minute old is fresh enough, and one sandbox asks ten times."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._kept: dict[str, tuple[float, Facts]] = {}
+
+    def of(self, cluster: Cluster) -> Facts:
+        with self._lock:
+            now = timezone.now().timestamp()
+            at, facts = self._kept.get(cluster.name, (0.0, None))
+            if facts is None or now - at > _FACTS_LIVE.total_seconds():
+                facts = Facts(
+                    simulated=cluster.info().simulated,
+                    blocked_targets=cluster.default_blocked_targets(),
+                    dns=cluster.dns_addresses(),
+                )
+                self._kept[cluster.name] = (now, facts)
+            return facts
+
+
+_facts = _FactsCache()
+facts = _facts.of
+
+
+@cache
+def templates() -> Templates:
+    return load_templates(settings.TEMPLATES_ROOT, settings.WORKSPACE_IMAGE or None)
+
+
+def index_addresses(host: str, port: int) -> tuple[str, ...]:
+    """Every IP address the index has, which is all that a network policy can name."""
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise TemporaryError(f"The index's host {host!r} has no address ({error}); set INDEX_URL.") from error
+    return tuple(sorted({str(entry[4][0]) for entry in found}))
+
+
+def rendered(sandbox: Sandbox, cluster: Cluster) -> Rendered:
+    """The objects of this sandbox on this cluster; the same row gives the same objects."""
+    profile = templates().profiles.get(sandbox.profile)
+    known = facts(cluster)
+    index = urlsplit(settings.INDEX_URL)
+    host, port = index.hostname or "", index.port or (443 if index.scheme == "https" else 80)
+    spec = SandboxSpec(
+        sandbox_id=sandbox.pk,
+        installation_id=settings.INSTALLATION_ID,
+        name=sandbox.name or "",
+        namespace=sandbox.namespace or "",
+        profile=sandbox.profile,
+        owner=sandbox.owner.get_username(),
+        expires_at=sandbox.expires_at.isoformat() if sandbox.expires_at else None,
+        index_url=credentialed_index_url(sandbox),
+        index_host=host,
+        index_port=port,
+        index_addresses=index_addresses(host, port),
+        image=profile.image if profile else "",
+        cpu=profile.cpu if profile else "0",
+        memory=profile.memory if profile else "0",
+        storage=profile.storage if profile else "0",
+        gpu=profile.gpu if profile else 0,
+        blocked_targets=known.blocked_targets,
+        dns=known.dns,
+    )
+    return render(spec, templates())

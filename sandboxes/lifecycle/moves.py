@@ -1,0 +1,63 @@
+"""The one place where a sandbox's phase changes."""
+
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from sandboxes.audit.services import Actor, record
+from sandboxes.errors import ConflictError
+from sandboxes.lifecycle import hints
+from sandboxes.lifecycle.models import Sandbox
+from sandboxes.lifecycle.phases import MOVES, Phase
+
+
+def move(
+    sandbox: Sandbox,
+    to: Phase,
+    *,
+    actor: Actor | None = None,
+    data: dict[str, Any] | None = None,
+    next_check_at: datetime | None = None,
+    **changes: Any,
+) -> bool:
+    """Compare-and-set from the phase `sandbox` was read in; True if this call won.
+
+    The ledger entry is in the same transaction; the hint to a worker follows the
+    commit. `next_check_at` None means at once, except in a phase that is over.
+    """
+    if to not in MOVES[Phase(sandbox.phase)]:
+        raise ConflictError(f"A sandbox that is {sandbox.phase} cannot become {to}.")
+    now = timezone.now()
+    over = not MOVES[to]
+    with transaction.atomic():
+        won = Sandbox.objects.filter(pk=sandbox.pk, phase=sandbox.phase).update(
+            phase=to,
+            phase_at=now,
+            attempts=0,
+            last_error="",
+            next_check_at=None if over else next_check_at or now,
+            **changes,
+        )
+        if not won:
+            return False
+        record(actor=actor, action=f"sandbox.{to}", subject=f"sandbox:{sandbox.pk}", data=data)
+        if not over:
+            hints.look_at(sandbox.pk)
+    sandbox.refresh_from_db()
+    return True
+
+
+def start_ending(sandbox: Sandbox, *, reason: str, actor: Actor | None = None, failure: str = "") -> bool:
+    """Into `ending`, from any live phase. The index token stops working with this very commit."""
+    return move(
+        sandbox,
+        Phase.ENDING,
+        actor=actor,
+        data={"reason": reason, **({"failure": failure} if failure else {})},
+        end_reason=reason,
+        failure=failure,
+        index_token_digest="",
+        revoked_at=timezone.now(),
+    )

@@ -1,0 +1,10 @@
+"""What beat asks for. Tasks contain no logic; see `services`."""
+
+from celery import shared_task
+
+from sandboxes.usage import services
+
+
+@shared_task(name="sandboxes.usage.tasks.seal_fetches")
+def seal_fetches() -> None:
+    services.seal_fetches()

@@ -1,0 +1,86 @@
+"""Loaded before everything else (`-p tests.plugin`): the environment all tests run in.
+
+Settings are read once, when pytest-django loads them, so the database must be
+there before. One embedded PostgreSQL serves every test run in this checkout at
+once; each run has a database and a data folder named after its process, and the
+last run to end stops the server. xdist's workers inherit all of it through the
+environment.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+from psycopg import sql
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / ".data" / "test"
+RUN = "PETRIDISH_TEST_RUN"  # the process number of the run that started the database
+
+# Nothing a person has set for their own installation may steer the tests.
+FOREIGN = (
+    "ALLOWED_HOSTS BIND BROKER_URL DATABASE_URL DATA_DIR INDEX_BIND INDEX_PORT INDEX_UPSTREAM INDEX_URL"
+    " INSTALLATION_ID KUBE_CONTEXT LEDGER_KEY PETRIDISH_MODE PORT PUBLIC_URL SANDBOX_KEY SECRET_KEY WORKSPACE_IMAGE"
+).split()
+# A test database may be lost with the power: it need not wait for the disk.
+TUNING = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests() -> None:
+    if RUN in os.environ:  # an xdist worker, or pytest inside a test
+        return
+    foreign = [*FOREIGN, *(name for name in os.environ if name.startswith(("OIDC_", "SAML_")))]
+    for name in foreign:
+        os.environ.pop(name, None)
+    run = str(os.getpid())
+    os.environ[RUN] = run
+    os.environ["DATA_DIR"] = str(DATA / f"run-{run}")
+    os.environ["DATABASE_URL"] = _start_database(f"run_{run}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure() -> None:
+    """After pytest-django: settings that only tests have."""
+    from django.conf import settings
+
+    settings.PASSWORD_HASHERS = [
+        "django.contrib.auth.hashers.MD5PasswordHasher"
+    ]  # the real one is slow on purpose
+    settings.STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.WHITENOISE_USE_FINDERS = True  # nothing was collected
+
+
+def pytest_unconfigure() -> None:
+    if os.environ.get(RUN) == str(os.getpid()):
+        shutil.rmtree(os.environ["DATA_DIR"], ignore_errors=True)
+
+
+def _start_database(name: str) -> str:
+    from portal.supervisor import postgres  # after the environment is clean
+
+    server = postgres.start(DATA / "postgres")
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        for option, value in TUNING.items():
+            connection.execute(sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(option), value))
+        connection.execute("SELECT pg_reload_conf()")
+        for left in _left_behind(connection):
+            connection.execute(
+                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(left))
+            )
+    for folder in DATA.glob("run-*"):
+        if not psutil.pid_exists(int(folder.name.partition("-")[2])):
+            shutil.rmtree(folder, ignore_errors=True)
+    return server.get_uri(database=name)
+
+
+def _left_behind(connection: psycopg.Connection) -> Iterator[str]:
+    """Databases of runs that were killed."""
+    rows = connection.execute(r"SELECT datname FROM pg_database WHERE datname LIKE 'test\_run\_%'").fetchall()
+    for (name,) in rows:
+        if not psutil.pid_exists(int(name.split("_")[2])):
+            yield name
