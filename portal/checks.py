@@ -5,10 +5,10 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, register
 
 from portal.env import Environment
-from sandboxes.cluster.render import check_templates
 
 _SHORTEST_KEY = 32
 
@@ -16,6 +16,8 @@ _SHORTEST_KEY = 32
 @register("templates")
 def templates_render(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """A broken Kubernetes template is found here, with file and line, and not by somebody's sandbox."""
+    from sandboxes.cluster.render import check_templates  # every process loads this module, few run the check
+
     return [Error(message, id="petridish.E001") for message in check_templates(settings.TEMPLATES_ROOT)]
 
 
@@ -23,7 +25,7 @@ def templates_render(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
 def production_is_safe(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     environment: Environment = settings.ENV
     if not environment.production:
-        return [Warning("This is a demo: set PETRIDISH_MODE=production.", id="petridish.W001")]
+        return [checks.Warning("This is a demo: set PETRIDISH_MODE=production.", id="petridish.W001")]
     return [*_addresses(environment), *_keys(environment)]
 
 
@@ -34,7 +36,9 @@ def _addresses(environment: Environment) -> list[CheckMessage]:
     if "*" in environment.allowed_hosts:
         found.append(Error("ALLOWED_HOSTS must name hosts, not every host.", id="petridish.E003"))
     if environment.simulated:
-        found.append(Error("KUBE_CONTEXT is not set: a simulated cluster seals nothing.", id="petridish.E004"))
+        found.append(
+            Error("KUBE_CONTEXT is not set: a simulated cluster seals nothing.", id="petridish.E004")
+        )
     return found
 
 

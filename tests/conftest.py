@@ -22,11 +22,13 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
 
 
 @pytest.fixture(autouse=True)
-def default_rules(request: pytest.FixtureRequest, _django_db_helper: None) -> None:
+def default_rules(request: pytest.FixtureRequest) -> None:
     """The clean-up of a test that commits takes the rules that a migration had written."""
     marker = request.node.get_closest_marker("django_db")
-    if marker and marker.kwargs.get("transaction") and not Rule.objects.exists():
-        import_module("portal.approvals.migrations.0002_default_rules").add_defaults(apps, None)
+    if marker and marker.kwargs.get("transaction"):
+        request.getfixturevalue("_django_db_helper")
+        if not Rule.objects.exists():
+            import_module("portal.approvals.migrations.0002_default_rules").add_defaults(apps, None)
 
 
 def _person(username: str, role: Role, department: str, manager: User | None = None) -> User:
@@ -82,7 +84,7 @@ def client_of(db: None) -> Callable[[User], Client]:
 
     def signed_in(person: User) -> Client:
         client = Client()
-        client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+        client.force_login(person)
         return client
 
     return signed_in

@@ -23,9 +23,25 @@ RUN = "PETRIDISH_TEST_RUN"  # the process number of the run that started the dat
 
 # Nothing a person has set for their own installation may steer the tests.
 FOREIGN = (
-    "ALLOWED_HOSTS BIND BROKER_URL DATABASE_URL DATA_DIR INDEX_BIND INDEX_PORT INDEX_UPSTREAM INDEX_URL"
-    " INSTALLATION_ID KUBE_CONTEXT LEDGER_KEY PETRIDISH_MODE PORT PUBLIC_URL SANDBOX_KEY SECRET_KEY WORKSPACE_IMAGE"
-).split()
+    "ALLOWED_HOSTS",
+    "BIND",
+    "BROKER_URL",
+    "DATABASE_URL",
+    "DATA_DIR",
+    "INDEX_BIND",
+    "INDEX_PORT",
+    "INDEX_UPSTREAM",
+    "INDEX_URL",
+    "INSTALLATION_ID",
+    "KUBE_CONTEXT",
+    "LEDGER_KEY",
+    "PETRIDISH_MODE",
+    "PORT",
+    "PUBLIC_URL",
+    "SANDBOX_KEY",
+    "SECRET_KEY",
+    "WORKSPACE_IMAGE",
+)
 # A test database may be lost with the power: it need not wait for the disk.
 TUNING = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 

@@ -77,6 +77,7 @@ def unknown_address(request: HttpRequest) -> HttpResponse:
 
 
 def wrong_method(allow: str) -> HttpResponse:
+    allow = ", ".join(sorted(allow.split(", ")))
     detail = f"This address takes {allow}."
     return problem(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", detail, headers={"Allow": allow})
 
@@ -117,7 +118,9 @@ def _invalid(request: HttpRequest, error: ValidationError | type[ValidationError
 
 
 def _unauthenticated(request: HttpRequest, error: object) -> HttpResponse:
-    detail = "Send “Authorization: Bearer TOKEN” with an API token that is valid; your profile page makes one."
+    detail = (
+        "Send “Authorization: Bearer TOKEN” with an API token that is valid; your profile page makes one."
+    )
     headers = {"WWW-Authenticate": "Bearer"}
     return problem(HTTPStatus.UNAUTHORIZED, "unauthenticated", detail, headers=headers)
 
@@ -142,13 +145,14 @@ def _not_found(request: HttpRequest, error: object) -> HttpResponse:
 
 def _database_unavailable(request: HttpRequest, error: object) -> HttpResponse:
     """No connection, a lock not granted, a deadlock: nothing was written, and trying again may help."""
-    logger.warning("%s %s: the database does not answer", request.method, request.path, exc_info=True)
+    logger.warning("%s %s: the database does not answer: %s", request.method, request.path, error)
     headers = {"Retry-After": str(_RETRY_AFTER)}
     detail = "The database does not answer now; nothing was changed."
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, TemporaryError.code, detail, headers=headers)
 
 
 def _unforeseen(request: HttpRequest, error: object) -> HttpResponse:
-    logger.error("%s %s failed", request.method, request.path, exc_info=True)
+    cause = error if isinstance(error, BaseException) else None
+    logger.error("%s %s failed", request.method, request.path, exc_info=cause)
     detail = "Something failed inside; it is in the log of the web process."
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", detail)

@@ -12,7 +12,7 @@ ours, and stay numbers.
 import csv
 import json
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from asgiref.sync import sync_to_async
@@ -61,10 +61,12 @@ class TextStream(StreamingHttpResponse):
     the one that the database cursor belongs to.
     """
 
-    def __init__(self, lines: Iterable[str], *, content_type: str, headers: Mapping[str, str]) -> None:
-        super().__init__(_blocks(lines), content_type=content_type, headers=dict(headers))
+    def __init__(
+        self, lines: Iterable[str], *, content_type: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(_blocks(lines), content_type=content_type, headers=dict(headers or {}))
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
         blocks = iter(self)
         while (block := await sync_to_async(_next, thread_sensitive=True)(blocks)) is not None:
             yield block

@@ -96,8 +96,9 @@ class Child:
         return self.process is None or self.process.poll() is not None
 
     def _died(self, code: int) -> None:
-        quick = time.monotonic() - self._started < LONG_LIFE
-        self._quick_deaths = self._quick_deaths + 1 if quick else 1
+        # Who was killed from outside (by a person, or for want of memory) did not fail to come up.
+        quick = time.monotonic() - self._started < LONG_LIFE and code != -signal.SIGKILL
+        self._quick_deaths = self._quick_deaths + 1 if quick else 0
         if self._quick_deaths >= QUICK_DEATHS:
             raise PermanentError(f"{self.name} does not come up; see {self.spec.log}.")
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -8,6 +8,7 @@ the child is asked to stop as `SIGTERM` would, and made to soon after. This is
 Linux's PR_SET_PDEATHSIG, for macOS too.
 """
 
+import gc
 import os
 import runpy
 import signal
@@ -28,6 +29,9 @@ def _follow(pipe: int) -> None:
 def main() -> None:
     pipe, module = int(sys.argv[1]), sys.argv[2]
     sys.argv = sys.argv[2:]
+    gc.set_threshold(
+        50_000, 20, 50
+    )  # starting makes many objects and no garbage; looking less often is faster
     threading.Thread(target=_follow, args=(pipe,), daemon=True).start()
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

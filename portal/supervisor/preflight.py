@@ -64,5 +64,9 @@ def _port_is_free(name: str, port: int, bind_name: str, host: str) -> None:
         if error.errno == errno.EADDRINUSE:
             raise in_use from error
         if error.errno == errno.EACCES:
-            raise PermanentError(f"{name} {port} needs more rights than you have; set {name} above 1023.") from error
-        raise PermanentError(f"{bind_name} is {host!r}, no address of this machine; set {bind_name}.") from error
+            raise PermanentError(
+                f"{name} {port} needs more rights than you have; set {name} above 1023."
+            ) from error
+        raise PermanentError(
+            f"{bind_name} is {host!r}, no address of this machine; set {bind_name}."
+        ) from error

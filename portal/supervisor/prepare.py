@@ -1,36 +1,47 @@
 """Brings database, static files and demo people up to date, in this process: one Django, started once.
 
-Each step first looks whether there is anything to do, since at most starts
-there is not, and starting should take seconds.
+At most starts there is nothing to do, which `fresh.py` sees without any of this.
 """
 
-import hashlib
-from pathlib import Path
-from typing import TYPE_CHECKING
+import os
 
-from portal import private
 from portal.env import Environment
 
-if TYPE_CHECKING:
-    from portal.accounts.demo import Login
 
-
-def prepare(environment: Environment) -> "list[Login]":
-    """Everything up to date; returns the demo sign-ins, none in production.
+def prepare(environment: Environment) -> None:
+    """Everything up to date; in production no demo people.
 
     Django is imported here and not above: settings read the database's address,
     which is known only once the server runs.
     """
     import django
 
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     django.setup()
-    _migrate()
-    _collect_static(environment)
-    if environment.production:
-        return []
+    try:
+        _migrate()
+        _collect_static()
+        if not environment.production:
+            _seed(environment)
+    finally:
+        _disconnect()
+
+
+def _seed(environment: Environment) -> None:
     from portal.accounts import demo
 
-    return demo.seed(environment)
+    demo.seed(environment)
+
+
+def _disconnect() -> None:
+    """The supervisor keeps no connection while it only watches."""
+    from django.db import connections
+    from django.db.backends.postgresql.base import DatabaseWrapper
+
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+        if isinstance(connection, DatabaseWrapper):
+            connection.close_pool()
 
 
 def _migrate() -> None:
@@ -43,26 +54,8 @@ def _migrate() -> None:
         call_command("migrate", interactive=False, verbosity=0)
 
 
-def _collect_static(environment: Environment) -> None:
-    from django.conf import settings
+def _collect_static() -> None:
+    """Anew as a whole: hashed names of earlier versions would stay for ever."""
     from django.core.management import call_command
 
-    note = environment.data_dir / "run" / "static"
-    fingerprint = _static_fingerprint()
-    if Path(settings.STATIC_ROOT).is_dir() and note.is_file() and note.read_text() == fingerprint:
-        return
-    note.unlink(missing_ok=True)
     call_command("collectstatic", interactive=False, clear=True, verbosity=0)
-    private.write(note, fingerprint)
-
-
-def _static_fingerprint() -> str:
-    """Of names, sizes and times: content would be read for nothing."""
-    from django.contrib.staticfiles.finders import get_finders
-
-    files = hashlib.sha256()
-    for finder in get_finders():
-        for path, storage in finder.list([]):
-            stat = Path(storage.path(path)).stat()
-            files.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-    return files.hexdigest()

@@ -1,30 +1,66 @@
 """Worker and beat as children: Celery, which touches a file once it is at work.
 
-    python -m portal.supervisor.queue READY_FILE worker|beat ARGUMENT…
+    python -m portal.supervisor.queue worker|beat READY_FILE
 
 The default broker is a folder, over which a worker cannot be asked whether it
 is there. Celery's own signals say when a worker consumes and when beat ticks.
+
+Celery's command line is left out: it would have both load all of Django's pages
+first, and beat needs none of Django to send a name every two seconds.
 """
 
+import logging
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from celery.signals import beat_init, worker_ready
 
 from portal.celery import app
 
+THREADS = 8
 
-def main() -> None:
-    ready_file = Path(sys.argv[1])
+
+def run_worker() -> int:
+    """Alone on its queue: it need not look for others, nor tell them that it lives."""
+    worker = app.Worker(
+        pool="threads",
+        concurrency=THREADS,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+        loglevel="WARNING",
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+def run_beat(schedule: Path) -> int:
+    from celery.beat import Service  # shelves and cron expressions: the worker has no use for them
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    signal.signal(signal.SIGTERM, _leave)
+    Service(app, schedule_filename=str(schedule)).start()
+    return 0
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)  # the service catches it, and writes its schedule down
+
+
+def main() -> int:
+    name, ready_file = sys.argv[1], Path(sys.argv[2])
 
     def at_work(**kwargs: Any) -> None:
         ready_file.touch()
 
     worker_ready.connect(at_work, weak=False)
     beat_init.connect(at_work, weak=False)
-    app.start(argv=sys.argv[2:])
+    return run_worker() if name == "worker" else run_beat(ready_file.with_name("beat-schedule"))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

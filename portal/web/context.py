@@ -12,11 +12,11 @@ from portal.accounts.models import User
 from portal.accounts.permissions import Permission
 from portal.approvals import queries
 
-# Label, URL name, permission, and the other screens that belong to it.
+# Label, URL name, permission, and the screens below it; a screen below several belongs to the last that is open.
 _NAV: tuple[tuple[str, str, Permission, frozenset[str]], ...] = (
-    ("Home", "home", Permission.REQUEST_SANDBOX, frozenset()),
+    ("Home", "home", Permission.REQUEST_SANDBOX, frozenset({"sandbox", "sandboxes", "request"})),
     ("New request", "new_request", Permission.REQUEST_SANDBOX, frozenset()),
-    ("Queue", "queue", Permission.DECIDE_REQUESTS, frozenset()),
+    ("Queue", "queue", Permission.DECIDE_REQUESTS, frozenset({"request"})),
     ("Sandboxes", "sandboxes", Permission.SEE_ALL_SANDBOXES, frozenset({"sandbox"})),
     ("Report", "report", Permission.READ_REPORTS, frozenset()),
     ("Ledger", "ledger", Permission.READ_LEDGER, frozenset({"ledger_verify"})),
@@ -45,9 +45,9 @@ def portal(request: HttpRequest) -> dict[str, Any]:
 
 
 def _navigation(request: HttpRequest, permissions: frozenset[Permission]) -> Iterator[NavItem]:
+    open_to = [item for item in _NAV if item[2] in permissions]
     shown = request.resolver_match.url_name if request.resolver_match else None
-    for label, name, permission, below in _NAV:
-        if permission not in permissions:
-            continue
-        current = "page" if shown == name else "true" if shown in below else ""
+    holders = [name for _, name, _, below in open_to if shown == name or shown in below]
+    for label, name, _, _ in open_to:
+        current = "" if name not in holders[-1:] else "page" if shown == name else "true"
         yield NavItem(label, reverse(name), current, queries.queue_count() if name == "queue" else 0)

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
@@ -48,7 +49,10 @@ def home(request: HttpRequest) -> HttpResponse:
     over = list(_mine(me, OVER)[:EARLIER])
     waiting, earlier = _requests(me)
     version = fingerprint(
-        [(c.sandbox.pk, c.sandbox.phase, c.sandbox.expires_at, c.sandbox.last_error, c.projects) for c in live],
+        [
+            (c.sandbox.pk, c.sandbox.phase, c.sandbox.expires_at, c.sandbox.last_error, c.projects)
+            for c in live
+        ],
         [sandbox.pk for sandbox in over],
         [(one.pk, one.state) for one in waiting + earlier],
     )
@@ -64,11 +68,11 @@ def home(request: HttpRequest) -> HttpResponse:
     return unchanged(request, version) or page(request, "home", context, part="live")
 
 
-def _mine(me: User, phases: Iterable[Phase]) -> Sequence[Sandbox]:
+def _mine(me: User, phases: Iterable[Phase]) -> QuerySet[Sandbox]:
     return queries.sandboxes_visible(me).filter(owner=me, phase__in=phases).order_by("-id")
 
 
-def _cards(sandboxes: Sequence[Sandbox]) -> list[Card]:
+def _cards(sandboxes: Iterable[Sandbox]) -> list[Card]:
     shown = list(sandboxes)
     projects = _projects(shown)
     return [Card(sandbox, projects[sandbox.pk]) for sandbox in shown]
@@ -85,7 +89,7 @@ def _projects(sandboxes: Sequence[Sandbox]) -> dict[int, list[str]]:
 
 
 def _requests(me: User) -> tuple[list[Request], list[Request]]:
-    """Those that wait, and the newest of those that were decided."""
+    """Those that wait, and the newest of those that were denied or withdrawn; an approved one is a sandbox."""
     mine = queries.requests_visible(me).filter(requester=me).select_related("decision").order_by("-id")
     waiting = list(mine.filter(state=State.PENDING)[:SHOWN])
-    return waiting, list(mine.exclude(state=State.PENDING)[:EARLIER])
+    return waiting, list(mine.filter(state__in=(State.DENIED, State.WITHDRAWN))[:EARLIER])

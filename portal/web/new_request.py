@@ -16,8 +16,9 @@ from portal.approvals import services
 from portal.approvals.drafts import DATA_CLASSES, QUESTIONS, Draft, DraftError, parse_draft, parse_duration
 from portal.approvals.models import State
 from portal.approvals.policy import Verdict
-from portal.approvals.profiles import all_profiles
+from portal.approvals.profiles import Profile, all_profiles
 from portal.web.respond import fingerprint, page, translated
+from sandboxes.cluster.quantities import parse_quantity
 from sandboxes.errors import InvalidInputError
 
 CUSTOM: Final = "custom"
@@ -25,7 +26,7 @@ DURATIONS: Final = {"PT1H": "1 hour", "PT4H": "4 hours", "P1D": "1 day", "P3D": 
 DATA_HINTS: Final = {
     "public": "Open data, made-up examples, nothing of ours.",
     "internal": "Ordinary work data. An approver looks at it first.",
-    "confidential": "Not in a sandbox: contracts, salaries, anything with a seal on it.",
+    "confidential": "Not in a sandbox: contracts, salaries, anything marked confidential.",
     "personal": "Not in a sandbox: anything about real people.",
 }
 ANSWER_HINTS: Final = {
@@ -64,7 +65,9 @@ class Typed:
 
     def missing(self) -> dict[str, str]:
         """What this form asks for beyond what a draft needs."""
-        empty = {f"answer_{key}": f"Answer “{QUESTIONS[key]}”" for key in QUESTIONS if not self.answers.get(key)}
+        empty = {
+            f"answer_{key}": f"Answer “{QUESTIONS[key]}”" for key in QUESTIONS if not self.answers.get(key)
+        }
         return {**({} if self.tool_list else {"tools": "Name at least one tool."}), **empty}
 
     def draft(self) -> Draft:
@@ -84,8 +87,7 @@ class Typed:
 @translated
 def new_request(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
-        first = next(iter(all_profiles()), "")
-        return _form(request, Typed(profile=request.GET.get("profile", first)))
+        return _form(request, Typed(profile=request.GET.get("profile") or _offered()[0].name))
     typed = _read(request.POST)
     draft, errors = _checked(typed)
     if draft is None:
@@ -126,7 +128,7 @@ def _form(
         "typed": typed,
         "errors": errors or {},
         "panel": _panel(request, typed),
-        "profiles": all_profiles().values(),
+        "profiles": _offered(),
         "durations": DURATIONS,
         "data_classes": [(value, label, DATA_HINTS.get(value, "")) for value, label in DATA_CLASSES.items()],
         "questions": [
@@ -141,6 +143,11 @@ def _form(
         ],
     }
     return page(request, "new_request", context, status=status)
+
+
+def _offered() -> list[Profile]:
+    """The smallest first: it is what most people need."""
+    return sorted(all_profiles().values(), key=lambda one: (one.gpu, parse_quantity(one.memory)))
 
 
 def _read(form: QueryDict) -> Typed:

@@ -60,8 +60,14 @@ def _briefs(people: Iterable[User]) -> Mapping[int, Brief]:
         approved=Count("id", filter=Q(state=State.APPROVED)),
         denied=Count("id", filter=Q(state=State.DENIED)),
     )  # fmt: skip
-    live = Sandbox.objects.filter(owner__in=ids, phase__in=LIVE).order_by().values("owner").annotate(live=Count("id"))
+    live = (
+        Sandbox.objects.filter(owner__in=ids, phase__in=LIVE)
+        .order_by()
+        .values("owner")
+        .annotate(live=Count("id"))
+    )
     living = {row["owner"]: row["live"] for row in live}
     return {
-        row["requester"]: Brief(row["approved"], row["denied"], living.get(row["requester"], 0)) for row in decided
+        row["requester"]: Brief(row["approved"], row["denied"], living.get(row["requester"], 0))
+        for row in decided
     }

@@ -38,7 +38,9 @@ FAST, SLOW, NEVER = 2, 5, 0  # seconds between looks
 def show(request: HttpRequest, request_id: int) -> HttpResponse:
     one = queries.request_for(person(request), request_id)
     version = fingerprint(one.state, one.sandbox and (one.sandbox.phase, one.sandbox.expires_at))
-    return unchanged(request, version) or page(request, "request", _context(request, one, version), part="live")
+    return unchanged(request, version) or page(
+        request, "request", _context(request, one, version), part="live"
+    )
 
 
 @require(Permission.DECIDE_REQUESTS)
@@ -48,7 +50,10 @@ def decide(request: HttpRequest, request_id: int) -> HttpResponse:
     me = person(request)
     one = queries.request_for(me, request_id)
     approve = request.POST.get("decision") == "approve"
-    typed = {"reason": request.POST.get("reason", "").replace("\0", ""), "granted": request.POST.get("granted", "")}
+    typed = {
+        "reason": request.POST.get("reason", "").replace("\0", ""),
+        "granted": request.POST.get("granted", ""),
+    }
     try:
         granted = parse_duration(typed["granted"]) if approve and typed["granted"] else None
         services.decide(one.pk, by=me, approve=approve, reason=typed["reason"], duration=granted)
@@ -83,7 +88,7 @@ def _context(request: HttpRequest, one: Request, version: str) -> dict[str, Any]
         "one": one,
         "decision": Decision.objects.select_related("by").filter(request=one).first(),
         "data_class": DATA_CLASSES.get(one.data_class, one.data_class),
-        "answers": [(QUESTIONS.get(key, key), answer) for key, answer in one.answers.items()],
+        "answers": _answers(one),
         "own": one.requester_id == me.pk,
         "may_decide": queries.may_decide(me, one),
         "own_to_decide": _own_to_decide(me, one),
@@ -98,6 +103,12 @@ def _context(request: HttpRequest, one: Request, version: str) -> dict[str, Any]
 def _own_to_decide(me: User, one: Request) -> bool:
     """An approver looks at their own request: the page says why there is nothing to press."""
     return one.state == State.PENDING and one.requester_id == me.pk and me.may(Permission.DECIDE_REQUESTS)
+
+
+def _answers(one: Request) -> list[tuple[str, str]]:
+    """In the order of the form; a question that is no longer asked comes last, by its key."""
+    order = [*QUESTIONS, *(key for key in one.answers if key not in QUESTIONS)]
+    return [(QUESTIONS.get(key, key), one.answers[key]) for key in order if key in one.answers]
 
 
 def _is_shorter(value: str, asked: timedelta) -> bool:

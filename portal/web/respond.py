@@ -27,11 +27,13 @@ def wants_part(request: HttpRequest) -> bool:
 def page(
     request: HttpRequest, screen: str, context: Mapping[str, Any], *, part: str = "", status: int = 200
 ) -> HttpResponse:
-    """`web/<screen>/page.html`, or only its partial `part` when htmx asks. Never cached: pages are personal."""
-    template = f"web/{screen}/page.html"
-    if part and wants_part(request):
-        template = f"{template}#{part}"
-    response = render(request, template, dict(context), status=status)
+    """`web/<screen>/page.html`, or only its partial `part` when htmx asks. Never cached: pages are personal.
+
+    `alone` in the template: only the part is drawn, so it may speak to the page around it.
+    """
+    alone = bool(part) and wants_part(request)
+    template = f"web/{screen}/page.html{f'#{part}' if alone else ''}"
+    response = render(request, template, {**context, "alone": alone}, status=status)
     patch_vary_headers(response, ["HX-Request"])
     add_never_cache_headers(response)
     return response

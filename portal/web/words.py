@@ -44,7 +44,8 @@ ACTIONS: Final[dict[str, str]] = {
     "sandbox.pending": "Queued to be made",
     "sandbox.provisioning": "Making the namespace and its seal",
     "sandbox.probing": "Testing the seal",
-    "sandbox.probed": "Probe ran",
+    "sandbox.probe_passed": "Probe passed: the seal holds",
+    "sandbox.probe_failed": "Probe failed: the seal does not hold",
     "sandbox.ready": "Opened; the lease began",
     "sandbox.extended": "Lease extended",
     "sandbox.expiry_warned": "Warned that the lease ends soon",
@@ -71,10 +72,11 @@ def remaining(left: timedelta) -> str:
 
 
 def span(length: timedelta) -> str:
-    """The largest unit, rounded down: "3 hours"; under a minute "a moment"."""
-    seconds = abs(int(length.total_seconds()))
+    """In the largest unit, to the nearest: "3 hours"; under a minute "a moment"."""
+    seconds = abs(length.total_seconds())
     for size, name in _LONG_UNITS:
-        if number := seconds // size:
+        if seconds >= size:
+            number = round(seconds / size)
             return f"{number} {name}" if number == 1 else f"{number} {name}s"
     return "a moment"
 
@@ -89,8 +91,10 @@ def relative(moment: datetime, now: datetime) -> str:
     return f"in {span(away)}" if away > timedelta() else f"{span(away)} ago"
 
 
-def action(name: str) -> str:
+def action(name: str, data: Mapping[str, Any]) -> str:
     """A ledger action for people; one that is not listed here is shown readably, never hidden."""
+    if name == "request.submitted" and data.get("kind") == "extension":
+        return "More time requested"
     return ACTIONS.get(name) or name.replace(".", " ").replace("_", " ").capitalize()
 
 
@@ -108,5 +112,7 @@ def conditions(rule: Mapping[str, Any]) -> list[str]:
     if rule.get("max_duration"):
         said.append(f"The whole lease is at most {words(parse_duration(rule['max_duration']))}")
     if (most := rule.get("max_live")) is not None:
-        said.append(f"The person has at most {most} live sandbox{'' if most == 1 else 'es'}, this one included")
+        said.append(
+            f"The person has at most {most} live sandbox{'' if most == 1 else 'es'}, this one included"
+        )
     return said

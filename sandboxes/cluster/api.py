@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import urllib3
+import yaml
 from kubernetes import client as kube
 from kubernetes import config as kube_config
 
@@ -27,6 +28,11 @@ _APPLY_PATCH: Final = "application/apply-patch+yaml"
 _BUSY: Final = frozenset((408, 425, 429))
 # Refusals that pass by themselves: a lost optimistic lock, a quota not computed yet.
 _PASSING: Final = ("object has been modified", "status unknown for quota")
+# The loader lets most mistakes through to where they first hurt.
+_BAD_KUBECONFIG: Final = (
+    *(kube_config.ConfigException, yaml.YAMLError, OSError),
+    *(AttributeError, KeyError, TypeError, ValueError),
+)
 
 
 class StatusRefusedError(ClusterRefusedError):
@@ -52,7 +58,7 @@ class Api:
             kube_config.load_kube_config(  # type: ignore[no-untyped-call]
                 kubeconfig, context, configuration, persist_config=False
             )
-        except (kube_config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
+        except _BAD_KUBECONFIG as error:
             raise InvalidInputError(f"Cluster {name}: the kubeconfig cannot be used: {error}") from error
         configuration.retries = False
         if _is_loopback(configuration.host):

@@ -102,7 +102,7 @@ def _profile(document: Document, stem: str, image_override: str | None) -> Profi
         raise document.at("kind").error("the first document must be petridish.dev/v1, kind Profile")
     metadata = content.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
-    if not isinstance(name, str) or not _NAME.match(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise document.at("metadata", "name").error("metadata.name must be a DNS-1123 label, 40 at most")
     if name != stem:
         raise document.at("metadata", "name").error(f"metadata.name {name!r} is not the file's name {stem!r}")
@@ -174,7 +174,7 @@ def _risk(value: Any) -> Literal["low", "high"]:
 
 
 def _image(value: Any) -> str:
-    if not isinstance(value, str) or not _IMAGE.match(value):
+    if not isinstance(value, str) or not _IMAGE.fullmatch(value):
         raise ValueError("must be an image reference")
     return value
 
@@ -208,7 +208,7 @@ def _duration(value: Any) -> timedelta:
 
 def _packages(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(
-        isinstance(item, str) and _PACKAGE.match(item) for item in value
+        isinstance(item, str) and _PACKAGE.fullmatch(item) for item in value
     ):
         raise ValueError('must be a list of package names, each at most with extras and "=="')
     return tuple(value)

@@ -1,5 +1,6 @@
 """Kubernetes quantities ("500m", "2Gi"), exactly: binary floats would misjudge a full quota."""
 
+import math
 import re
 from decimal import Decimal
 from typing import Final
@@ -23,17 +24,17 @@ _FACTOR: Final = {
 
 def parse_quantity(text: str) -> Decimal:
     """The number a quantity stands for; ValueError if it is none (signs and exponents are none)."""
-    match = _QUANTITY.match(text)
+    match = _QUANTITY.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not a Kubernetes quantity")
     return Decimal(match[1]) * _FACTOR[match[2] or ""]
 
 
 def add_cpu(*quantities: str) -> str:
-    """The sum in millicores, which is how the API server itself writes fractions."""
-    return f"{int(sum(map(parse_quantity, quantities), Decimal()) * 1000)}m"
+    """The sum in millicores, rounded up, which is how the API server itself writes fractions."""
+    return f"{math.ceil(sum(map(parse_quantity, quantities), Decimal()) * 1000)}m"
 
 
 def add_bytes(*quantities: str) -> str:
     """The sum in whole mebibytes, rounded up."""
-    return f"{-int(-sum(map(parse_quantity, quantities), Decimal()) // 2**20)}Mi"
+    return f"{math.ceil(sum(map(parse_quantity, quantities), Decimal()) / 2**20)}Mi"

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -162,7 +162,7 @@ def _trial(profile: Profile, templates: Templates) -> str | None:
 
 
 def _number(path: Path, seen: dict[int, Path]) -> int:
-    match = _FILE_NAME.match(path.name)
+    match = _FILE_NAME.fullmatch(path.name)
     if match is None:
         raise TemplateError(f"{path}:1: the file's name must be NN-kind.yaml, NN in apply order")
     number = int(match[1])
@@ -185,9 +185,9 @@ def _stage(number: int) -> Stage:
 def _check_spec(spec: SandboxSpec) -> None:
     """Values that end up in names, labels or policies must fit there."""
     for field in ("name", "namespace"):
-        if not _DNS_LABEL.match(getattr(spec, field)):
+        if not _DNS_LABEL.fullmatch(getattr(spec, field)):
             raise InvalidInputError(f"{field} {getattr(spec, field)!r} is not a DNS-1123 label.")
-    if not _LABEL_VALUE.match(spec.installation_id):
+    if not _LABEL_VALUE.fullmatch(spec.installation_id):
         raise InvalidInputError(f"Installation id {spec.installation_id!r} does not fit into a label.")
     if not spec.owner:
         raise InvalidInputError("A sandbox needs an owner.")
@@ -251,11 +251,14 @@ def _peers(addresses: Iterable[str]) -> list[dict[str, Any]]:
     return peers
 
 
-def _address(text: str) -> Any:
+def _address(text: str) -> IPv4Address | IPv6Address:
     try:
-        return ip_address(text)
+        address = ip_address(text)
     except ValueError as error:
         raise InvalidInputError(f"{text!r} is not an IP address.") from error
+    if isinstance(address, IPv6Address) and address.scope_id:
+        raise InvalidInputError(f"{text!r} means something on one machine only.")
+    return address
 
 
 def _dns_egress(addresses: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -19,7 +19,6 @@ from sandboxes.errors import TemplateError
 
 _HOLE: Final = re.compile(r"\$?\$\{([^}]*)\}")
 _MAX_BYTES: Final = 256 * 1024
-_MAX_DEPTH: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +119,16 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._scalars = yaml.SafeLoader("")
+        self._seen: set[int] = set()
         self.lines: dict[tuple[str, ...], int] = {}
 
     def read(self, node: yaml.Node, path: tuple[str, ...]) -> Any:
-        """Data of a node. Depth is bounded because an alias may contain itself."""
+        """Data of a node. Aliases are refused: they may contain themselves, or grow without end."""
         place = Place(self._path, node.start_mark.line + 1)
         self.lines.setdefault(path, place.line)
-        if len(path) > _MAX_DEPTH:
-            raise place.error("is nested too deeply")
+        if id(node) in self._seen:
+            raise place.error("is used by an alias; write it out instead")
+        self._seen.add(id(node))
         if isinstance(node, yaml.MappingNode):
             return dict(self._items(node, path))
         if isinstance(node, yaml.SequenceNode):

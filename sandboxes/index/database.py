@@ -4,6 +4,7 @@ Connections are in autocommit: each statement is a transaction, committed when
 `execute` returns. What must happen together is written as one statement.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from sandboxes.index.errors import UnavailableError
+
+logger = logging.getLogger(__name__)
 
 _WAIT = 3.0  # seconds for a free connection, and again for connecting; then the client is told to come back
 _CONNECTIONS = 8
@@ -51,16 +54,22 @@ class Database:
                 cursor = await connection.execute(statement.encode(), values)
                 return await cursor.fetchall() if cursor.description else []
         except (PoolTimeout, TooManyRequests) as error:
-            raise UnavailableError("The index's database cannot be reached; try again.") from error
+            raise _unavailable("cannot be reached", error) from error
         except psycopg.OperationalError as error:
-            await self._pool.check()  # a server that restarted left dead connections: drop them all, not one a request
-            raise UnavailableError("The index's database does not answer; try again.") from error
+            await self._pool.check()  # a server that restarted left dead connections: drop them all at once
+            raise _unavailable("does not answer", error) from error
         except psycopg.Error as error:
-            raise UnavailableError("The index's database refuses to write or read; try again.") from error
+            raise _unavailable("refuses to read or write", error) from error
 
     async def row(self, statement: str, values: Mapping[str, Any]) -> DictRow | None:
         found = await self.rows(statement, values)
         return found[0] if found else None
+
+
+def _unavailable(how: str, error: Exception) -> UnavailableError:
+    """The details are for the log: they may name hosts and values."""
+    logger.error("database %s: %s: %s", how, type(error).__name__, error)
+    return UnavailableError(f"The index's database {how}; try again.")
 
 
 async def _configure(connection: psycopg.AsyncConnection[DictRow]) -> None:

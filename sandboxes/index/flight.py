@@ -13,7 +13,8 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sandboxes.errors import PetridishError
@@ -71,6 +72,10 @@ class Flight:
         finally:
             self._change()
 
+    @property
+    def failure(self) -> PetridishError | None:
+        return self._failure
+
     async def opened(self) -> None:
         """Returns when the upstream began to send; raises what went wrong before."""
         await self._until(lambda: self._opened)
@@ -79,30 +84,46 @@ class Flight:
         """Returns when the file is in the store; raises what went wrong."""
         await self._until(lambda: self._kept)
 
-    async def follow(self) -> AsyncIterator[bytes]:
-        """The blob's bytes as they arrive; raises before its end if it fails. Only while it is not kept."""
+    @property
+    def live(self) -> bool:
+        """Whether it can be followed: it neither failed nor was kept."""
+        return not self._kept and self._failure is None
+
+    @contextmanager
+    def follow(self) -> Iterator[AsyncIterator[bytes]]:
+        """The blob's bytes as they arrive. Iterating raises before the end if the download fails.
+
+        To be entered without waiting after `live` was true: the draft's descriptor is open just as long.
+        """
         descriptor = os.dup(self._draft.descriptor)
         try:
-            sent = 0
-            while not (self._kept and sent == self._written):
-                await self._until(lambda sent=sent: self._kept or self._safe > sent)  # type: ignore[misc]
-                ready = self._written if self._kept else self._safe
-                chunk = os.pread(descriptor, min(_CHUNK, ready - sent), sent)
-                sent += len(chunk)
-                yield chunk
+            yield self._chunks(descriptor)
         finally:
             os.close(descriptor)
+
+    async def _chunks(self, descriptor: int) -> AsyncIterator[bytes]:
+        sent = 0
+        while not (self._kept and sent == self._written):
+            ready = await self._ready(sent)
+            chunk = os.pread(descriptor, min(_CHUNK, ready - sent), sent)
+            sent += len(chunk)
+            yield chunk
 
     @property
     def _safe(self) -> int:
         """How many bytes may leave before the file is verified."""
         return self._written - HELD_BACK
 
+    async def _ready(self, sent: int) -> int:
+        """Waits until more than `sent` bytes may leave, or the end is reached; how many may."""
+        await self._until(lambda: self._kept or self._safe > sent)
+        return self._written if self._kept else self._safe
+
     def _open(self, download: Download) -> None:
         if download.length is not None:
             if self.blob.size is not None and download.length != self.blob.size:
                 raise UpstreamError(
-                    f"{self.blob.what} has {download.length} bytes at the upstream, not {self.blob.size} as its page says."
+                    f"{self.blob.what} has {download.length} bytes upstream, not {self.blob.size} as its page says."
                 )
             self.length = download.length
         self._opened = True
@@ -115,13 +136,17 @@ class Flight:
             digest.update(chunk)
             self._written += len(chunk)
             if self.length is not None and self._written > self.length:
-                raise UpstreamError(f"The upstream sends more of {self.blob.what} than its {self.length} bytes.")
+                raise UpstreamError(
+                    f"The upstream sends more of {self.blob.what} than its {self.length} bytes."
+                )
             self._change()
         return digest.hexdigest()
 
     def _verify(self, digest: str) -> None:
         if self.length is not None and self._written != self.length:
-            raise UpstreamError(f"The upstream sent {self._written} of {self.length} bytes of {self.blob.what}.")
+            raise UpstreamError(
+                f"The upstream sent {self._written} of {self.length} bytes of {self.blob.what}."
+            )
         if digest != self.blob.sha256:
             raise UpstreamError(f"The upstream's {self.blob.what} has another sha256 than its page says.")
 

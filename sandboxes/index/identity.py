@@ -38,7 +38,9 @@ class Identities:
     async def of(self, authorization: str | None) -> Visitor:
         credentials = credentials_of(authorization)
         if credentials is None:
-            raise UnauthenticatedError("This index needs a sandbox's name and token; use the index URL of its page.")
+            raise UnauthenticatedError(
+                "This index needs a sandbox's name and token; use the index URL of its page."
+            )
         visitor = await self._visitor(credentials)
         if visitor is None:
             raise UnauthenticatedError("The sandbox's name or token is wrong, or it has ended.")

@@ -51,7 +51,9 @@ class Page:
         return cls(project, tuple(versions), tuple(File(*values) for values in files))
 
     def find(self, filename: str, sha256: str) -> File | None:
-        return next((file for file in self.files if file.filename == filename and file.sha256 == sha256), None)
+        return next(
+            (file for file in self.files if file.filename == filename and file.sha256 == sha256), None
+        )
 
 
 _FIELDS = tuple(field.name for field in fields(File))
@@ -107,8 +109,11 @@ def _absolute(base_url: str, url: str) -> str:
     try:
         joined = urljoin(base_url, url)
         parts = urlsplit(joined)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and joined.isprintable()
-    except ValueError:  # "http://[": not a URL
+        port = parts.port
+        usable = (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0 and joined.isprintable()
+        )
+    except ValueError:  # "http://[", "http://host:port": not a URL
         return ""
     # Percent-escapes stay exactly as given: a signed URL breaks when they are rewritten.
     return quote(parts._replace(fragment="").geturl(), safe="%/:=&?~+!$,;'@()*[]") if usable else ""

@@ -22,12 +22,12 @@ class Span:
         return self.stop - self.start
 
 
-class Unsatisfiable(Exception):  # noqa: N818: names the RFC's word for it
+class UnsatisfiableError(Exception):
     """The range begins behind the end: 416."""
 
 
 def span_of(header: str | None, size: int) -> Span | None:
-    """The part asked for, or None for the whole; raises `Unsatisfiable`."""
+    """The part asked for, or None for the whole; raises `UnsatisfiableError`."""
     match = _ONE.fullmatch(header.strip()) if header else None
     if match is None or match.groups() == ("", ""):
         return None
@@ -38,11 +38,11 @@ def span_of(header: str | None, size: int) -> Span | None:
     if last and int(last) < start:
         return None  # invalid, so ignored
     if start >= size:
-        raise Unsatisfiable
+        raise UnsatisfiableError
     return Span(start, min(int(last) + 1, size) if last else size)
 
 
 def _suffix(length: int, size: int) -> Span:
     if length == 0 or size == 0:
-        raise Unsatisfiable
+        raise UnsatisfiableError
     return Span(max(0, size - length), size)

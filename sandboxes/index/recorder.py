@@ -39,21 +39,21 @@ class Received:
     size: int
 
 
-_VISITOR = """
+_RECORD = """
 WITH visitor AS (
     SELECT id FROM lifecycle_sandbox
     WHERE id = %(sandbox)s AND phase = %(ready)s AND index_token_digest = %(digest)s
 ), asked AS (
-    INSERT INTO usage_fetch (sandbox_id, kind, project, filename, client, user_agent)
-    SELECT id, %(kind)s, %(project)s, %(filename)s, %(client)s, %(user_agent)s FROM visitor
+    INSERT INTO usage_fetch (sandbox_id, at, kind, project, filename, client, user_agent)
+    SELECT id, now(), %(kind)s, %(project)s, %(filename)s, %(client)s, %(user_agent)s FROM visitor
     RETURNING id
-)"""
-_FETCH = f"{_VISITOR} SELECT id FROM asked"
-_INSTALL = f"""{_VISITOR}, received AS (
-    INSERT INTO usage_install (sandbox_id, project, version, filename, sha256, size, client)
-    SELECT id, %(project)s, %(version)s, %(filename)s, %(sha256)s, %(size)s, %(client)s FROM visitor
+), received AS (
+    INSERT INTO usage_install (sandbox_id, at, project, version, filename, sha256, size, client)
+    SELECT id, now(), %(project)s, %(version)s, %(filename)s, %(sha256)s::text, %(size)s::bigint, %(client)s
+    FROM visitor WHERE %(sha256)s::text IS NOT NULL
     ON CONFLICT (sandbox_id, filename, sha256) DO NOTHING
-) SELECT id FROM asked"""
+)
+SELECT id FROM asked"""
 
 
 class Recorder:
@@ -62,7 +62,7 @@ class Recorder:
 
     async def record(self, visitor: Visitor, client: Client, ask: Ask, received: Received | None) -> None:
         """Returns once committed; raises `UnavailableError`, or `UnauthenticatedError` for an ended sandbox."""
-        values: dict[str, object] = {
+        values: dict[str, str | int | None] = {
             "sandbox": visitor.sandbox,
             "ready": Phase.READY.value,
             "digest": visitor.credentials.digest,
@@ -71,8 +71,9 @@ class Recorder:
             "filename": ask.filename,
             "client": client.name,
             "user_agent": client.user_agent,
+            "version": received.version if received else None,
+            "sha256": received.sha256 if received else None,
+            "size": received.size if received else None,
         }
-        if received is not None:
-            values |= {"version": received.version, "sha256": received.sha256, "size": received.size}
-        if await self._database.row(_INSTALL if received else _FETCH, values) is None:
+        if await self._database.row(_RECORD, values) is None:
             raise UnauthenticatedError("The sandbox has ended, or its token was replaced.")

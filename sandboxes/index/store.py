@@ -38,8 +38,15 @@ class Store:
     def place(self, sha256: str) -> Path:
         return self._files / sha256[:2] / sha256[2:4] / sha256
 
+    def size(self, sha256: str) -> int | None:
+        """The stored file's size in bytes; None: not stored."""
+        try:
+            return self.place(sha256).stat().st_size
+        except FileNotFoundError:
+            return None
+
     def has(self, sha256: str) -> bool:
-        return self.place(sha256).is_file()
+        return self.size(sha256) is not None
 
     def draft(self) -> "Draft":
         return Draft(self._incoming, self)

@@ -79,7 +79,7 @@ class Upstream:
 
     async def page(self, project: str, etag: str) -> PageAnswer:
         headers = {"Accept": _ACCEPT} | ({"If-None-Match": etag} if etag else {})
-        async with self._get(f"{self._source.url}{project}/", headers, _PAGE) as response:
+        async with self._get(f"{self._source.url}{project}/", headers, _PAGE, unpack=True) as response:
             if response.status == 304 and etag:
                 return NotModified()
             if response.status in _GONE:
@@ -92,15 +92,19 @@ class Upstream:
     async def file(self, url: str, what: str) -> AsyncIterator[Download]:
         """Raises `UpstreamError`, or `UnknownError` when the upstream has it no more; also while chunks arrive."""
         # Bytes exactly as they are stored there: a .tar.gz must not be unpacked on its way.
-        async with self._get(url, {"Accept-Encoding": "identity"}, _FILE) as response:
+        async with self._get(url, {"Accept-Encoding": "identity"}, _FILE, unpack=False) as response:
             if response.status in _GONE:
                 raise UnknownError(f"The upstream index no longer has {what}.")
             self._expect_ok(response, what)
             encoded = response.headers.get("Content-Encoding", "identity") != "identity"
-            yield Download(None if encoded else response.content_length, response.content.iter_chunked(_CHUNK))
+            yield Download(
+                None if encoded else response.content_length, response.content.iter_chunked(_CHUNK)
+            )
 
     @asynccontextmanager
-    async def _get(self, url: str, headers: dict[str, str], total: float) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _get(
+        self, url: str, headers: dict[str, str], total: float, *, unpack: bool
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         target = URL(url, encoded=True)
         if monotonic() < self._silent_until:
             raise UpstreamError(f"The upstream index ({target.host}) could not be reached a moment ago.")
@@ -111,7 +115,7 @@ class Upstream:
                 headers=headers | self._authorization(target),
                 timeout=timeout,
                 max_redirects=_REDIRECTS,
-                auto_decompress="Accept" in headers,
+                auto_decompress=unpack,
             ) as response:
                 _check_redirects(response)
                 yield response
@@ -130,7 +134,9 @@ class Upstream:
 
     def _expect_ok(self, response: aiohttp.ClientResponse, what: str) -> None:
         if response.status != 200:
-            raise UpstreamError(f"The upstream index ({response.url.host}) answered {response.status} for {what}.")
+            raise UpstreamError(
+                f"The upstream index ({response.url.host}) answered {response.status} for {what}."
+            )
 
 
 def _check_redirects(response: aiohttp.ClientResponse) -> None:
@@ -163,4 +169,6 @@ async def _parse(project: str, body: bytes, response: aiohttp.ClientResponse) ->
     if response.content_type in _HTML:
         encoding = response.charset or "utf-8"
         return await asyncio.to_thread(parse_html, project, body, base_url, encoding)
-    raise UpstreamError(f"The upstream's page of {project} is {response.content_type}, neither JSON nor HTML.")
+    raise UpstreamError(
+        f"The upstream's page of {project} is {response.content_type}, neither JSON nor HTML."
+    )

@@ -33,7 +33,9 @@ class _Reader(HTMLParser):
         self.files: list[Raw] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = {name: value or "" for name, value in reversed(attrs)}  # the first of equal attributes counts
+        values = {
+            name: value or "" for name, value in reversed(attrs)
+        }  # the first of equal attributes counts
         if tag == "a" and "href" in values:
             self._anchor(values)
         elif tag == "base" and "href" in values:

@@ -63,9 +63,14 @@ class _FactsCache:
                 self._kept[cluster.name] = (now, facts)
             return facts
 
+    def forget(self) -> None:
+        with self._lock:
+            self._kept.clear()
+
 
 _facts = _FactsCache()
 facts = _facts.of
+forget_facts = _facts.forget
 
 
 @cache

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from django.db import close_old_connections, connection
+from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
@@ -35,7 +35,6 @@ def due(limit: int = 100) -> list[int]:
 
 def reconcile(sandbox_id: int) -> None:
     """Works on one sandbox until it has to wait; does nothing if another worker is at it."""
-    close_old_connections()
     with _alone(sandbox_id) as got:
         if got:
             _work(sandbox_id)
@@ -100,4 +99,3 @@ def _alone(sandbox_id: int) -> Iterator[bool]:
         if got:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [_LOCK_SPACE, sandbox_id])
-        close_old_connections()

@@ -64,6 +64,9 @@ class Probe(models.Model):
     simulated = models.BooleanField()
     attempts = models.JSONField()  # [{target, host, port, expected, result, milliseconds, detail}]
 
+    class Meta:
+        indexes = [models.Index(fields=["sandbox", "-id"])]
+
 
 class Receipt(models.Model):
     """Proof of teardown, written in the transaction that ends the sandbox."""

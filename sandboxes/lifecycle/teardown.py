@@ -34,6 +34,11 @@ def take(sandbox: Sandbox) -> timedelta | None:
     state = cluster.namespace(sandbox.namespace)
     if state is None:
         return _confirm_absence(sandbox, cluster)
+    if not sandbox.namespace_uid and not _labelled_ours(sandbox, state):
+        _close(
+            sandbox, leftovers_checked=False
+        )  # another's namespace had the name: nothing of ours was ever made
+        return None
     _check_ours(sandbox, state)
     if state.phase == "Terminating":
         _note_once(sandbox, namespace_deleted_at=_now())
@@ -63,8 +68,7 @@ def _take_apart(sandbox: Sandbox, cluster: Cluster) -> timedelta:
 
 def _check_ours(sandbox: Sandbox, state: NamespaceState) -> None:
     """Row, labels and uid must agree, or nothing is deleted and a person has to look."""
-    labels = (state.labels.get(Labels.SANDBOX), state.labels.get(Labels.INSTALLATION))
-    if labels != (str(sandbox.pk), settings.INSTALLATION_ID):
+    if not _labelled_ours(sandbox, state):
         raise PermanentError(
             f"Namespace {state.name} does not carry this sandbox's labels; it is left alone."
         )
@@ -75,6 +79,11 @@ def _check_ours(sandbox: Sandbox, state: NamespaceState) -> None:
         raise PermanentError(
             f"Namespace {state.name} has another uid than the one made here; it is left alone."
         )
+
+
+def _labelled_ours(sandbox: Sandbox, state: NamespaceState) -> bool:
+    labels = (state.labels.get(Labels.SANDBOX), state.labels.get(Labels.INSTALLATION))
+    return labels == (str(sandbox.pk), settings.INSTALLATION_ID)
 
 
 def _explain_wait(sandbox: Sandbox, state: NamespaceState) -> None:

@@ -43,7 +43,11 @@ class Install(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["sandbox", "filename", "sha256"], name="install_once"),
         ]
-        indexes = [models.Index(fields=["at", "id"]), models.Index(fields=["project", "version"])]
+        indexes = [
+            models.Index(fields=["at", "id"]),
+            models.Index(fields=["project", "version"]),
+            models.Index(fields=["sandbox", "-id"]),
+        ]
 
 
 class FetchBatch(models.Model):

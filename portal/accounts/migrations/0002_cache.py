@@ -8,11 +8,12 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL(
-            sql=[
-                "CREATE UNLOGGED TABLE cache ("
-                " cache_key varchar(255) PRIMARY KEY, value text NOT NULL, expires timestamptz NOT NULL)",
-                "CREATE INDEX cache_expires ON cache (expires)",
-            ],
+            sql="""
+                CREATE UNLOGGED TABLE cache (
+                    cache_key varchar(255) PRIMARY KEY, value text NOT NULL, expires timestamptz NOT NULL
+                );
+                CREATE INDEX cache_expires ON cache (expires);
+            """,
             reverse_sql="DROP TABLE cache",
         )
     ]

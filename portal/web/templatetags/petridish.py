@@ -1,6 +1,7 @@
 """Template tags: moments, clocks, badges and the dish."""
 
-from datetime import datetime, timedelta
+import json
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django import template
@@ -13,6 +14,7 @@ from django.utils.safestring import SafeString
 from portal.approvals.durations import words
 from portal.approvals.profiles import all_profiles
 from portal.web import words as say
+from sandboxes.audit.models import Entry
 from sandboxes.lifecycle import queries as lifecycle
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import Phase
@@ -39,6 +41,10 @@ COLONIES = (
 )  # fmt: skip
 
 
+def _utc(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 @register.simple_tag
 def moment(at: datetime | str | None) -> SafeString | str:
     """When something was or will be, in words; the exact time in UTC is the title. Takes ISO 8601 text too."""
@@ -47,11 +53,21 @@ def moment(at: datetime | str | None) -> SafeString | str:
     if at is None:
         return "–"
     return format_html(
-        '<time datetime="{}" title="{:%Y-%m-%d %H:%M:%S} UTC">{}</time>',
+        '<time datetime="{}" title="{}">{}</time>',
         at.isoformat(),
-        at,
+        _utc(at),
         say.relative(at, timezone.now()),
     )
+
+
+@register.simple_tag
+def exactly(at: datetime | str | None) -> SafeString | str:
+    """The exact time in UTC, where proof matters more than ease."""
+    if isinstance(at, str):
+        at = parse_datetime(at)
+    if at is None:
+        return "–"
+    return format_html('<time datetime="{}">{}</time>', at.isoformat(), _utc(at))
 
 
 @register.simple_tag
@@ -60,9 +76,9 @@ def clock(until: datetime | None) -> SafeString | str:
     if until is None:
         return ""
     return format_html(
-        '<time datetime="{}" title="{:%Y-%m-%d %H:%M:%S} UTC" data-until>{}</time>',
+        '<time datetime="{}" title="{}" data-until>{}</time>',
         until.isoformat(),
-        until,
+        _utc(until),
         say.remaining(until - timezone.now()),
     )
 
@@ -98,8 +114,16 @@ def conditions(rule: dict[str, Any]) -> list[str]:
 
 
 @register.filter
-def action(name: str) -> str:
-    return say.action(name)
+def readable(entry: Entry) -> str:
+    """What a ledger entry says, exactly, one thing a line."""
+    said = {"action": entry.action, "subject": entry.subject, "actor_id": entry.actor_id, "data": entry.data}
+    return json.dumps({**said, "mac": entry.mac}, indent=2, ensure_ascii=False)
+
+
+@register.filter
+def told(entry: Entry) -> str:
+    """What a ledger entry says, in plain words."""
+    return say.action(entry.action, entry.data)
 
 
 @register.filter

@@ -47,7 +47,7 @@ def apply(live: Json, applied: Json, *, manager: str, force: bool, now: str) -> 
     entry = _entry(manager, "Apply", applied["apiVersion"], wanted.keys(), now)
     if own and before == wanted.keys():
         entry["time"] = own[0]["time"]
-    merged["metadata"]["managedFields"] = [*_encoded(others), entry]
+    merged["metadata"]["managedFields"] = _sorted([*_encoded(others), entry])
     return merged
 
 
@@ -66,7 +66,7 @@ def track_update(live: Json | None, updated: Json, *, manager: str, now: str) ->
     entries = _encoded(kept)
     if changed:
         entries.append(_entry(manager, "Update", updated["apiVersion"], changed, now))
-    updated["metadata"]["managedFields"] = entries
+    updated["metadata"]["managedFields"] = _sorted(entries)
 
 
 def merge(live: Json, applied: Json) -> Json:
@@ -79,7 +79,7 @@ def merge(live: Json, applied: Json) -> Json:
 def _merge_map(target: Json, source: Json) -> None:
     for field, value in source.items():
         old = target.get(field)
-        if isinstance(value, dict) and isinstance(old, dict) and value and not is_atomic(field):
+        if isinstance(value, dict) and isinstance(old, dict) and not is_atomic(field):
             _merge_map(old, value)
         elif isinstance(value, list) and isinstance(old, list):
             target[field] = _merged_list(field, old, value)
@@ -127,7 +127,6 @@ def _remove(item: Json, path: Path) -> None:
     trail: list[tuple[Json, str]] = []
     node: Any = item
     for number, part in enumerate(path):
-        last = number == len(path) - 1
         if part.startswith("f:"):
             if not isinstance(node, dict) or part[2:] not in node:
                 return
@@ -136,15 +135,10 @@ def _remove(item: Json, path: Path) -> None:
             continue
         parent, field = trail[-1]
         if part.startswith("v:") or path[number + 1 :] == (".",):
-            parent[field] = [member for member in parent[field] if not _is_member(field, member, part)]
+            parent[field] = [member for member in node if not _is_member(field, member, part)]
             _prune(trail)
             return
-        if last:
-            return
-        found = [member for member in node if _is_member(field, member, part)]
-        if not found:
-            return
-        node = found[0]
+        node = next((member for member in node if _is_member(field, member, part)), None)
     parent, field = trail[-1]
     del parent[field]
     _prune(trail[:-1])
@@ -174,6 +168,11 @@ def _is(entry: Json, manager: str, operation: str) -> bool:
 
 def _encoded(owners: Owners) -> list[Json]:
     return [{**entry, "fieldsV1": encode(paths)} for entry, paths in owners if paths]
+
+
+def _sorted(entries: list[Json]) -> list[Json]:
+    """One order, so that applying the same again changes nothing at all."""
+    return sorted(entries, key=lambda entry: (entry["manager"], entry["operation"]))
 
 
 def _entry(manager: str, operation: str, api_version: str, paths: Any, now: str) -> Json:

@@ -73,10 +73,11 @@ def leaves(item: Json) -> Leaves:
         if field in ("apiVersion", "kind", "status"):
             continue
         if field == "metadata":
-            value = {name: part for name, part in value.items() if name not in _SYSTEM}
-            if not value:
-                continue
-        _collect(field, value, (f"f:{field}",), found)
+            for name, part in value.items():
+                if name not in _SYSTEM:
+                    _collect(name, part, ("f:metadata", f"f:{name}"), found)
+        else:
+            _collect(field, value, (f"f:{field}",), found)
     return found
 
 

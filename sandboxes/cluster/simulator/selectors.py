@@ -25,12 +25,12 @@ def parse_labels(text: str) -> Selector:
 
 
 def _requirement(text: str) -> Selector:
-    if match := _EQUALITY.match(text):
+    if match := _EQUALITY.fullmatch(text):
         return _test(match["key"], "NotIn" if match["operator"] == "!=" else "In", {match["value"]})
-    if match := _SET.match(text):
+    if match := _SET.fullmatch(text):
         values = {value.strip() for value in match["values"].split(",")}
         return _test(match["key"], "In" if match["operator"] == "in" else "NotIn", values)
-    if match := _EXISTS.match(text):
+    if match := _EXISTS.fullmatch(text):
         return _test(match["key"], "DoesNotExist" if match["operator"] else "Exists", set())
     raise bad_request(f"unable to parse requirement: {text!r}")
 
@@ -50,8 +50,10 @@ def _test(key: str, operator: str, values: set[str]) -> Selector:
 def from_object(selector: Mapping[str, Any]) -> Selector:
     """A `LabelSelector`. An empty one selects everything."""
     tests = [_test(key, "In", {value}) for key, value in (selector.get("matchLabels") or {}).items()]
-    for entry in selector.get("matchExpressions") or ():
-        tests.append(_test(entry["key"], entry["operator"], set(entry.get("values") or ())))
+    tests += [
+        _test(entry["key"], entry["operator"], set(entry.get("values") or ()))
+        for entry in selector.get("matchExpressions") or ()
+    ]
     return lambda labels: all(test(labels) for test in tests)
 
 

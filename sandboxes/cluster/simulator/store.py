@@ -120,7 +120,7 @@ class Store:
         )
         return next(rows, None)
 
-    def list(
+    def rows(
         self, resource: Resource, namespace: str | None = None, after: tuple[str, str] = ("", "")
     ) -> Iterator[Row]:
         """Objects in the order of namespace and name, from behind `after`."""
@@ -197,7 +197,7 @@ class Store:
                 ),
             )
             self._save_owners(metadata)
-            self._record("MODIFIED" if old else "ADDED", resource, old and old.data, data)
+            self._record("MODIFIED" if old else "ADDED", resource, old.data if old else None, data)
         return data
 
     def remove(self, row: Row) -> Json:

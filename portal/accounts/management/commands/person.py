@@ -11,7 +11,9 @@ from sandboxes.errors import PetridishError
 
 
 class Command(BaseCommand):
-    help = "Adds a person or changes a role. A password is set with changepassword; single sign-on needs none."
+    help = (
+        "Adds a person or changes a role. A password is set with changepassword; single sign-on needs none."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("username")

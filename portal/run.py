@@ -1,0 +1,26 @@
+"""`python -m portal.run`, which is `make run`: all of Petridish on this machine, until Ctrl-C."""
+
+import os
+import sys
+
+
+def main() -> int:
+    try:
+        from portal.supervisor.supervisor import Supervisor
+    except ImportError as error:
+        sys.stderr.write(f"Petridish: {error}; `make setup` installs what is needed.\n")
+        return 1
+    from sandboxes.errors import PetridishError
+
+    try:
+        Supervisor(os.environ).run()
+    except PetridishError as error:
+        sys.stderr.write(f"Petridish: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

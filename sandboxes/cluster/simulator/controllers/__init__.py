@@ -1,0 +1,1 @@
+"""What the controllers and the node of a cluster would do."""

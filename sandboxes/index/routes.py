@@ -1,0 +1,95 @@
+"""The index's URLs. Handlers name what is asked for; the gate and `answers.py` do the rest."""
+
+from aiohttp import web
+
+from sandboxes.index.answers import Answers
+from sandboxes.index.database import Database
+from sandboxes.index.errors import NotAcceptableError, UnknownError
+from sandboxes.index.files import Wanted
+from sandboxes.index.gate import Gate
+from sandboxes.index.names import METADATA, is_filename, is_project, is_sha256, normalise
+from sandboxes.index.negotiation import Form, choose
+from sandboxes.index.recorder import Ask, Kind
+
+
+class Routes:
+    def __init__(self, gate: Gate, answers: Answers, database: Database) -> None:
+        self._gate = gate
+        self._answers = answers
+        self._database = database
+
+    def table(self) -> list[web.RouteDef]:
+        """GET routes; aiohttp adds HEAD to each."""
+        return [
+            web.get("/healthz", self.healthz),
+            web.get("/readyz", self.readyz),
+            web.get("/simple", self.to_page),
+            web.get("/simple/", self.names),
+            web.get("/simple/{project}", self.to_page),
+            web.get("/simple/{project}/", self.page),
+            web.get("/files/{project}/{sha256}/{filename}", self.file),
+        ]
+
+    async def healthz(self, request: web.Request) -> web.Response:
+        """The process lives. Asks nobody, so a broken database restarts no healthy process."""
+        return web.Response(text="ok\n")
+
+    async def readyz(self, request: web.Request) -> web.Response:
+        """The database answers, so something can be recorded and served."""
+        await self._database.rows("SELECT 1", {})
+        return web.Response(text="ok\n")
+
+    async def to_page(self, request: web.Request) -> web.Response:
+        """PEP 503: to the trailing slash and the normalised name. A path only, so host, scheme and
+        credentials stay the client's; the query stays too."""
+        project = request.match_info.get("project", "")
+        if project and not is_project(project):
+            raise UnknownError("There is no project of such a name.")
+        path = f"/simple/{normalise(project)}/" if project else "/simple/"
+        _, mark, query = request.raw_path.partition("?")
+        return web.Response(status=301, headers={"Location": f"{path}{mark}{query}"})
+
+    async def names(self, request: web.Request) -> web.StreamResponse:
+        form, packed = _form(request), _takes_gzip(request)
+        return await self._gate.serve(request, Ask(Kind.PAGE), lambda: self._answers.names(form, packed))
+
+    async def page(self, request: web.Request) -> web.StreamResponse:
+        project = request.match_info["project"]
+        if not is_project(project) or project != normalise(project):
+            return await self.to_page(request)
+        form, packed = _form(request), _takes_gzip(request)
+        ask = Ask(Kind.PAGE, project)
+        return await self._gate.serve(request, ask, lambda: self._answers.page(project, form, packed))
+
+    async def file(self, request: web.Request) -> web.StreamResponse:
+        wanted = _wanted(request)
+        ask = Ask(Kind.METADATA if wanted.metadata else Kind.FILE, wanted.project, wanted.filename)
+        return await self._gate.serve(request, ask, lambda: self._answers.file(request, wanted))
+
+
+def _wanted(request: web.Request) -> Wanted:
+    project, sha256 = request.match_info["project"], request.match_info["sha256"]
+    filename = request.match_info["filename"]
+    metadata = filename.endswith(METADATA)
+    filename = filename.removesuffix(METADATA)
+    named = is_project(project) and project == normalise(project)
+    if not (named and is_sha256(sha256) and is_filename(filename)):
+        raise UnknownError("There is no file of such a name.")
+    return Wanted(project, filename, sha256, metadata)
+
+
+def _form(request: web.Request) -> Form:
+    accept = request.headers.getall("Accept", [])
+    form = choose(", ".join(accept) if accept else None)
+    if form is None:
+        raise NotAcceptableError(f"A page can be had as {', '.join(Form)}; the client accepts none of these.")
+    return form
+
+
+def _takes_gzip(request: web.Request) -> bool:
+    """Whether Accept-Encoding names gzip and does not weigh it 0."""
+    for part in ",".join(request.headers.getall("Accept-Encoding", [])).split(","):
+        coding, _, weight = part.strip().lower().partition(";")
+        if coding.strip() == "gzip":
+            return weight.replace(" ", "").rstrip("0") not in ("q=", "q=0.")
+    return False

@@ -1,0 +1,235 @@
+"""The whole journey as its people meet it: `make run`'s own processes, HTTP, a real pip, and kills in between."""
+
+import asyncio
+import csv
+import io
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import psycopg
+import pytest
+
+from tests.flows.portal_process import PortalProcess
+from tests.sandboxes.index.upstream_server import UpstreamServer
+from tests.sandboxes.index.wheels import make_wheel
+
+TRIAL = {
+    "profile": "python",
+    "purpose": "See whether demo helps",
+    "tools": ["demo", "neverused"],
+    "duration": "PT10M",
+    "data_class": "public",
+    "answers": {"why": "It was asked for"},
+}
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[UpstreamServer]:
+    """An upstream index on loopback, in a thread of its own."""
+    server, loop = UpstreamServer(), asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
+    server.add(
+        "demo", make_wheel("demo", "1.0", requires="helper"), make_wheel("demo", "2.0", requires="helper")
+    )
+    server.add("helper", make_wheel("helper", "0.1"))
+    yield server
+    asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture(scope="module")
+def portal(upstream: UpstreamServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
+    folder = tmp_path_factory.mktemp("portal")
+    with PortalProcess(folder, {"INDEX_UPSTREAM": upstream.url}) as running:
+        yield running
+
+
+class Person:
+    """Somebody with their own API token."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self._http = http
+
+    def get(self, path: str) -> Any:
+        answer = self._http.get(path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def post(self, path: str, body: Any = None, status: int | None = None) -> Any:
+        answer = self._http.post(path, json=body if body is not None else {})
+        assert answer.status_code == status if status else answer.is_success, answer.text
+        return answer.json()
+
+    def text(self, path: str) -> str:
+        answer = self._http.get(path)
+        assert answer.status_code == 200
+        return answer.text
+
+    def until(self, path: str, holds: Callable[[Any], bool], seconds: float = 30) -> Any:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                found = self.get(path)
+            except httpx.TransportError:  # the web process was just killed
+                found = None
+            if found is not None and holds(found):
+                return found
+            assert time.monotonic() < deadline, found
+            time.sleep(0.1)
+
+    def sandbox_ready(self, sandbox_id: int) -> Any:
+        return self.until(f"/sandboxes/{sandbox_id}", lambda sandbox: sandbox["phase"] == "ready")
+
+    def sandbox_over(self, sandbox_id: int) -> Any:
+        return self.until(f"/sandboxes/{sandbox_id}", lambda sandbox: sandbox["phase"] == "ended")
+
+
+Cast = Callable[[str], Person]
+
+
+@pytest.fixture
+def person(portal: PortalProcess) -> Iterator[Cast]:
+    tokens = {row["username"]: row["token"] for row in portal.people()}
+    with ExitStack() as stack:
+
+        def named(username: str) -> Person:
+            headers = {"Authorization": f"Bearer {tokens[username]}"}
+            http = httpx.Client(base_url=f"{portal.url}/api/v1", headers=headers, timeout=30)
+            return Person(stack.enter_context(http))
+
+        yield named
+
+
+def pip_install(index_url: str, target: Path, *packages: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pip", "--isolated", "install", "--no-input", "--no-cache-dir"]
+    options = ["--index-url", index_url, "--target", str(target), "--retries", "0"]
+    return subprocess.run(
+        [*command, *options, *packages], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def kill(portal: PortalProcess, name: str) -> None:
+    """`kill -9` for that process of Petridish; waits for it if the last kill was a moment ago."""
+    mark = {"worker": "portal.supervisor.queue worker", "web": "uvicorn"}[name]
+    deadline = time.monotonic() + 20
+    while not (found := _running(portal, mark)):
+        assert time.monotonic() < deadline, f"{name} did not come back"
+        time.sleep(0.05)
+    for process in found:
+        process.kill()
+
+
+def _running(portal: PortalProcess, mark: str) -> list[psutil.Process]:
+    children = psutil.Process(portal.pid).children(recursive=True)
+    return [process for process in children if mark in " ".join(_command(process))]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
+
+
+def test_alice_tries_a_package_and_ends_early(person: Cast, tmp_path: Path) -> None:
+    alice = person("alice")
+    request = alice.post("/requests", TRIAL, 201)
+    assert request["state"] == "approved"
+    assert "Ordinary trial" in request["reasons"][0]
+    sandbox = alice.sandbox_ready(request["sandbox"])
+    assert sandbox["probe"]["passed"] is True
+    assert sandbox["probe"]["simulated"] is True
+    assert sandbox["name"] in sandbox["index_url"]
+
+    installed = pip_install(sandbox["index_url"], tmp_path, "demo")
+    assert installed.returncode == 0, installed.stderr
+    assert (tmp_path / "demo.py").exists()
+    installs = alice.get(f"/sandboxes/{sandbox['id']}/installs")
+    assert {(row["project"], row["version"]) for row in installs} == {("demo", "2.0"), ("helper", "0.1")}
+    assert all(row["client"].startswith("pip ") for row in installs)
+
+    ending = alice.post(f"/sandboxes/{sandbox['id']}/end")
+    assert ending["phase"] == "ending"
+    time.sleep(5)  # the index may remember a token for so long and no longer
+    refused = pip_install(sandbox["index_url"], tmp_path / "late", "demo")
+    assert refused.returncode != 0
+    over = alice.sandbox_over(sandbox["id"])
+    assert over["index_url"] is None
+    assert over["receipt"]["document"]["leftovers"] == []
+    assert over["receipt"]["document"]["absent_at"]
+
+
+def test_bob_asks_for_a_gpu_and_iris_decides(person: Cast) -> None:
+    bob, iris = person("bob"), person("iris")
+    request = bob.post("/requests", {**TRIAL, "profile": "gpu"}, 201)
+    assert (request["state"], request["sandbox"]) == ("pending", None)
+    assert request["id"] in [row["id"] for row in iris.get("/requests?state=pending")]
+    decided = iris.post(
+        f"/requests/{request['id']}/decision", {"decision": "approve", "reason": "Fine", "duration": "PT5M"}
+    )
+    sandbox = bob.sandbox_ready(decided["sandbox"])
+    assert iris.get(f"/sandboxes/{sandbox['id']}")["index_url"] is None
+
+
+def test_a_lease_runs_out(portal: PortalProcess, person: Cast) -> None:
+    alice = person("alice")
+    request = alice.post("/requests", {**TRIAL, "duration": "PT1M"}, 201)
+    sandbox = alice.sandbox_ready(request["sandbox"])
+    with psycopg.connect(portal.database_url()) as database:  # a minute passes
+        database.execute(
+            "UPDATE lifecycle_sandbox SET expires_at = now(), next_check_at = now() WHERE id = %s",
+            [sandbox["id"]],
+        )
+    over = alice.sandbox_over(sandbox["id"])
+    assert over["end_reason"] == "expired"
+    assert over["receipt"]["document"]["absent_at"]
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.3, 0.8])
+@pytest.mark.parametrize("name", ["worker", "web"])
+def test_a_kill_at_any_moment_loses_nothing(
+    portal: PortalProcess, person: Cast, name: str, delay: float
+) -> None:
+    alice = person("alice")
+    request = alice.post("/requests", TRIAL, 201)
+    time.sleep(delay)
+    kill(portal, name)
+    sandbox = alice.sandbox_ready(request["sandbox"])
+    alice.post(f"/sandboxes/{sandbox['id']}/end")
+    time.sleep(delay)
+    kill(portal, name)
+    assert alice.sandbox_over(sandbox["id"])["receipt"]["document"]["leftovers"] == []
+
+
+def test_omar_reads_the_report_and_the_ledger_holds(portal: PortalProcess, person: Cast) -> None:
+    omar = person("omar")
+    text = omar.text("/reports/usage?from=2020-01-01&to=2100-01-01&by=install&format=csv")
+    rows = list(csv.reader(io.StringIO(text)))
+    assert any("demo" in row for row in rows)
+    assert omar.get("/audit/verify")["ok"] is True
+    actions = {entry["action"] for entry in omar.get("/audit?after=0")}
+    assert {"request.submitted", "request.approved", "sandbox.ready"} <= actions
+    command = [sys.executable, "manage.py", "verify_ledger"]
+    told = subprocess.run(command, env=portal.environ, capture_output=True, text=True, check=True, timeout=60)
+    assert "The ledger holds" in told.stdout
+
+
+def test_demo_json_is_private(portal: PortalProcess) -> None:
+    path = portal.data_dir / "demo.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert {person["username"] for person in json.loads(path.read_text())} == {
+        "alice", "bob", "iris", "igor", "omar", "ada",
+    }  # fmt: skip

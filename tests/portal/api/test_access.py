@@ -1,0 +1,110 @@
+"""Every operation of the document, as each role and as nobody."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from portal.accounts.models import User
+from portal.accounts.permissions import Role
+from portal.api.app import api
+from sandboxes.lifecycle.models import Sandbox
+from tests.portal.api.conftest import Caller, is_problem
+
+EVERYBODY = frozenset(Role)
+TABLE: dict[tuple[str, str], frozenset[Role]] = {
+    ("POST", "/requests"): EVERYBODY,
+    ("GET", "/requests"): EVERYBODY,
+    ("GET", "/requests/{request_id}"): EVERYBODY,
+    ("POST", "/requests/{request_id}/decision"): frozenset({Role.APPROVER, Role.ADMIN}),
+    ("POST", "/requests/{request_id}/withdraw"): EVERYBODY,
+    ("GET", "/sandboxes"): EVERYBODY,
+    ("GET", "/sandboxes/{sandbox_id}"): EVERYBODY,
+    ("POST", "/sandboxes/{sandbox_id}/extend"): EVERYBODY,
+    ("POST", "/sandboxes/{sandbox_id}/end"): EVERYBODY,
+    ("GET", "/sandboxes/{sandbox_id}/installs"): EVERYBODY,
+    ("GET", "/reports/usage"): frozenset({Role.AUDITOR, Role.ADMIN}),
+    ("GET", "/audit"): frozenset({Role.AUDITOR, Role.ADMIN}),
+    ("GET", "/audit/verify"): frozenset({Role.AUDITOR, Role.ADMIN}),
+}
+OPERATIONS = sorted(TABLE)
+
+
+def _path(template: str) -> str:
+    return template.format(request_id=1, sandbox_id=1)
+
+
+def test_the_table_names_every_operation() -> None:
+    document = api.get_openapi_schema()
+    found = {
+        (method.upper(), path.removeprefix("/api/v1"))
+        for path, operations in document["paths"].items()
+        for method in operations
+    }
+    assert found == set(TABLE)
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_each_role(db: None, role: Role) -> None:
+    caller = Caller(User.objects.create_user("somebody", role=role))
+    for method, template in OPERATIONS:
+        response = caller.call(method, _path(template))
+        if role in TABLE[method, template]:
+            assert response.status_code in {200, 404, 422}, (
+                method,
+                template,
+            )  # let in, to find nothing there
+        else:
+            is_problem(response, 403, "forbidden")
+
+
+@pytest.mark.parametrize(("method", "template"), OPERATIONS)
+def test_nobody(db: None, method: str, template: str) -> None:
+    response = Caller(None).call(method, _path(template))
+    is_problem(response, 401, "unauthenticated")
+    assert response["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(("method", "template"), OPERATIONS)
+def test_somebody_without_a_role(db: None, method: str, template: str) -> None:
+    """An unknown role has no permissions, so nothing opens."""
+    caller = Caller(User.objects.create_user("guest", role="guest"))
+    is_problem(caller.call(method, _path(template)), 403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", "Bearer ", "Bearer wrong", "Basic YTpi", "Bearer pdt_wrong", "pdt_x"]
+)
+def test_a_token_that_is_none(db: None, header: str) -> None:
+    response = Client(headers={"Authorization": header}).get("/api/v1/requests")
+    is_problem(response, 401, "unauthenticated")
+
+
+def test_a_session_opens_nothing(alice: User, client_of: Callable[[User], Any]) -> None:
+    is_problem(client_of(alice).get("/api/v1/requests"), 401, "unauthenticated")
+
+
+def test_a_disabled_person_is_nobody(alice: User) -> None:
+    caller = Caller(alice)
+    User.objects.filter(pk=alice.pk).update(is_active=False)
+    is_problem(caller.get("/requests"), 401, "unauthenticated")
+
+
+def test_others_rows_are_not_there(
+    alice: User, bob: User, sandbox_of: Callable[..., Sandbox], asked: dict[str, Any]
+) -> None:
+    theirs = sandbox_of(alice)
+    request = Caller(alice).post("/requests", asked).json()["id"]
+    stranger = Caller(bob)
+    for method, path in (
+        ("GET", f"/sandboxes/{theirs.pk}"),
+        ("GET", f"/sandboxes/{theirs.pk}/installs"),
+        ("POST", f"/sandboxes/{theirs.pk}/end"),
+        ("GET", f"/requests/{request}"),
+        ("POST", f"/requests/{request}/withdraw"),
+    ):
+        is_problem(stranger.call(method, path), 404, "not_found")
+    extension = {"duration": "PT1H", "reason": "more"}
+    is_problem(stranger.post(f"/sandboxes/{theirs.pk}/extend", extension), 404, "not_found")
+    assert stranger.get("/sandboxes").json() == stranger.get("/requests").json() == []

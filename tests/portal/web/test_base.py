@@ -1,0 +1,80 @@
+"""What every page has: navigation by permission, landmarks, and error pages in our style."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from django.core.exceptions import SuspiciousOperation
+from django.http import HttpRequest, HttpResponse
+from django.test import Client, RequestFactory
+from django.views import defaults
+
+from portal.accounts.models import User
+
+type ClientOf = Callable[[User], Client]
+
+
+def _labels(page: str) -> list[str]:
+    nav = re.search(r"<nav.*?</nav>", page, re.DOTALL)
+    assert nav
+    return re.findall(r"<a [^>]*>([^<]+?)\s*<", nav[0])
+
+
+def test_navigation_follows_permissions(
+    client_of: ClientOf, alice: User, iris: User, omar: User, ada: User
+) -> None:
+    own = ["Home", "New request"]
+    expected = {
+        alice: own,
+        iris: [*own, "Queue", "Sandboxes"],
+        omar: [*own, "Sandboxes", "Report", "Ledger"],
+        ada: [*own, "Queue", "Sandboxes", "Report", "Ledger"],
+    }
+    for person, labels in expected.items():
+        assert _labels(client_of(person).get("/").content.decode()) == labels
+
+
+@pytest.mark.parametrize("path", ["/", "/requests/new", "/profile", "/rules", "/sandboxes"])
+def test_landmarks(client_of: ClientOf, ada: User, path: str) -> None:
+    page = client_of(ada).get(path).content.decode()
+    assert page.count("<main ") == page.count("<h1>") == 1
+    assert '<a class="skip" href="#main">' in page
+    assert '<form method="post" action="/accounts/logout/">' in page
+    assert "<style" not in page
+    assert " style=" not in page
+    assert not re.search(r"<script(?! src=)", page)
+    assert not re.search(r"""(?:src|href|action)=["'](?:https?:)?//""", page)
+
+
+def test_the_current_page_is_marked(client_of: ClientOf, iris: User) -> None:
+    page = client_of(iris).get("/queue").content.decode()
+    assert '<a href="/queue" aria-current="page">' in page
+    assert page.count("aria-current") == 1
+
+
+def test_not_found(client_of: ClientOf, alice: User) -> None:
+    for path in ("/nowhere", "/requests/1", "/sandboxes/99999999999999999999999"):
+        answer = client_of(alice).get(path)
+        assert answer.status_code == 404
+        assert "Nothing here" in answer.content.decode()
+
+
+def test_not_allowed(client_of: ClientOf, alice: User) -> None:
+    answer = client_of(alice).get("/ledger")
+    assert answer.status_code == 403
+    assert "Not allowed" in answer.content.decode()
+
+
+def test_the_last_resorts_need_nothing() -> None:
+    """500 and 400 are drawn without a context, for whatever broke may be what gives it."""
+    request: HttpRequest = RequestFactory().get("/")
+    broke: HttpResponse = defaults.server_error(request)
+    assert b"Something broke on our side" in broke.content
+    unread = defaults.bad_request(request, SuspiciousOperation("odd"))
+    assert b"Not understood" in unread.content
+
+
+def test_pages_are_not_kept_by_browsers(client_of: ClientOf, alice: User) -> None:
+    answer = client_of(alice).get("/")
+    assert "no-store" in answer["Cache-Control"]
+    assert "HX-Request" in answer["Vary"]

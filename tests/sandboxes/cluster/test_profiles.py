@@ -1,0 +1,71 @@
+"""Profiles are validated wholly, and a mistake names file and line."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from sandboxes.cluster.profiles import load_profiles
+from sandboxes.errors import TemplateError
+from tests.sandboxes.cluster.conftest import ROOT
+
+GOOD = (ROOT / "profiles" / "python.yaml").read_text()
+
+
+def test_what_is_offered() -> None:
+    profiles = load_profiles(ROOT)
+    assert {name: (p.risk, p.gpu, p.max_duration.days) for name, p in profiles.items()} == {
+        "python": ("low", 0, 30),
+        "notebook": ("low", 0, 30),
+        "data-science": ("low", 0, 14),
+        "gpu": ("high", 1, 7),
+    }
+    assert profiles["notebook"].packages == ("jupyterlab",)
+
+
+def test_one_image_for_all() -> None:
+    assert {profile.image for profile in load_profiles(ROOT, "local/python:1").values()} == {"local/python:1"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("kind: Profile", "kind: Profil", 2, "kind Profile"),
+        ("petridish.dev/v1", "petridish.dev/v2", 2, "petridish.dev/v1"),
+        ("name: python", "name: Python", 4, "DNS-1123"),
+        ("name: python", "name: other", 4, "not the file's name"),
+        ("risk: low", "risk: middling", 11, "must be low or high"),
+        ("cpu: 1", "cpu: many", 13, "not a Kubernetes quantity"),
+        ("cpu: 1", "cpu: 0", 13, "more than nothing"),
+        ("memory: 1Gi", "memory: ${memory}", 14, "no placeholder"),
+        ("gpu: 0", "gpu: true", 16, "whole number"),
+        ("gpu: 0", "gpu: 17", 16, "whole number"),
+        ("maxDuration: P30D", "maxDuration: P1M", 17, "ISO 8601"),
+        ("maxDuration: P30D", "maxDuration: 30", 17, "ISO 8601"),
+        ("maxDuration: P30D", "maxDuration: PT0S", 17, "ISO 8601"),
+        ("maxDuration: P30D", "maxDuration: P30D\n  colour: red", 18, "unknown field spec.colour"),
+        ("maxDuration: P30D", "maxDuration: P30D\n  packages: ['x; rm -rf /']", 18, "package names"),
+        ("maxDuration: P30D", "maxDuration: P30D\n  packages: ['--index-url=x']", 18, "package names"),
+        ("  gpu: 0\n", "", 5, "spec.gpu is missing"),
+        ("image: python:3.13-slim", "image: -x", 12, "image reference"),
+        ("title: Python", "title: ''", 6, "must be text"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, line: int, message: str) -> None:
+    assert old in GOOD
+    folder = tmp_path / "profiles"
+    folder.mkdir()
+    (folder / "python.yaml").write_text(GOOD.replace(old, new))
+    with pytest.raises(TemplateError) as caught:
+        load_profiles(tmp_path)
+    assert f"python.yaml:{line}: " in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_no_profile_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(TemplateError, match="no profile"):
+        load_profiles(tmp_path)
+
+
+def test_durations_are_exact() -> None:
+    assert load_profiles(ROOT)["gpu"].max_duration == timedelta(days=7)

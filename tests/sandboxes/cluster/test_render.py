@@ -1,0 +1,252 @@
+"""What a sandbox is made of, and which mistakes never reach a cluster."""
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandboxes.cluster.render import Rendered, Templates, check_templates, load_templates, render
+from sandboxes.cluster.spec import KubeObject, Labels, SandboxSpec, Target
+from sandboxes.errors import InvalidInputError, TemplateError
+from tests.sandboxes.cluster.conftest import ROOT
+
+type MakeSpec = Callable[..., SandboxSpec]
+
+
+def everything(rendered: Rendered) -> list[KubeObject]:
+    return [*rendered.seal, *rendered.workspace, *rendered.probe, *rendered.access]
+
+
+def one(objects: tuple[KubeObject, ...], kind: str, name: str) -> dict[str, Any]:
+    (found,) = [item for item in objects if item["kind"] == kind and item["metadata"]["name"] == name]
+    return found
+
+
+def test_our_templates_are_right() -> None:
+    assert check_templates(ROOT) == []
+
+
+def test_every_object_is_ours_and_in_its_namespace(spec: MakeSpec, templates: Templates) -> None:
+    rendered = render(spec(), templates)
+    for item in everything(rendered):
+        labels = item["metadata"]["labels"]
+        assert labels[Labels.SANDBOX] == "7"
+        assert labels[Labels.INSTALLATION] == "inst-1"
+        assert labels[Labels.PROFILE] == "python"
+        assert labels[Labels.SPEC_HASH] == rendered.spec_hash
+        assert item["kind"] == "Namespace" or item["metadata"]["namespace"] == spec().namespace
+
+
+def test_the_seal_comes_in_order(spec: MakeSpec, templates: Templates) -> None:
+    kinds = [item["kind"] for item in render(spec(), templates).seal]
+    assert kinds == [
+        *("Namespace", "ResourceQuota", "LimitRange"),
+        *("NetworkPolicy", "NetworkPolicy", "NetworkPolicy"),
+        *("ServiceAccount", "Secret", "ConfigMap"),
+    ]
+
+
+def test_the_namespace_is_restricted_and_says_whose_it_is(spec: MakeSpec, templates: Templates) -> None:
+    metadata = render(spec(), templates).seal[0]["metadata"]
+    for mode in ("enforce", "audit", "warn"):
+        assert metadata["labels"][f"pod-security.kubernetes.io/{mode}"] == "restricted"
+    assert metadata["annotations"] == {Labels.OWNER: "alice", Labels.EXPIRES_AT: "2030-01-01T00:00:00Z"}
+    assert (
+        Labels.EXPIRES_AT not in render(spec(expires_at=None), templates).seal[0]["metadata"]["annotations"]
+    )
+
+
+def test_only_the_index_and_dns_may_be_reached(spec: MakeSpec, templates: Templates) -> None:
+    seal = render(spec(), templates).seal
+    deny = one(seal, "NetworkPolicy", "deny-all")["spec"]
+    assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    (rule,) = one(seal, "NetworkPolicy", "allow-index")["spec"]["egress"]
+    assert rule["to"] == [{"ipBlock": {"cidr": "192.0.2.1/32"}}, {"ipBlock": {"cidr": "2001:db8::1/128"}}]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 8081}]
+    (rule,) = one(seal, "NetworkPolicy", "allow-dns")["spec"]["egress"]
+    assert rule["to"] == [{"ipBlock": {"cidr": "10.96.0.10/32"}}]
+    assert {(port["protocol"], port["port"]) for port in rule["ports"]} == {("UDP", 53), ("TCP", 53)}
+
+
+def test_no_dns_means_none_and_not_all(spec: MakeSpec, templates: Templates) -> None:
+    seal = render(spec(dns=()), templates).seal
+    assert one(seal, "NetworkPolicy", "allow-dns")["spec"]["egress"] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"index_addresses": ()}, "no address"),
+        ({"index_addresses": ("index.example",)}, "not an IP address"),
+        ({"dns": ("0.0.0.0/0",)}, "not an IP address"),
+        ({"index_port": 0}, "not a port"),
+        ({"namespace": "kube system"}, "DNS-1123"),
+        ({"namespace": ""}, "DNS-1123"),
+        ({"installation_id": "a b"}, "label"),
+        ({"owner": ""}, "owner"),
+        ({"profile": "unknown"}, "no profile"),
+        ({"cpu": "lots"}, "quantity"),
+        ({"blocked_targets": (Target("x", "192.0.2.9", 1),) * 40}, "at most 30"),
+    ],
+)
+def test_what_cannot_be_sealed_is_not_rendered(
+    spec: MakeSpec, templates: Templates, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        render(spec(**changes), templates)
+
+
+def test_an_owner_is_only_ever_a_value(spec: MakeSpec, templates: Templates) -> None:
+    owner = "x\n  - kind: Group\n    name: system:masters"
+    binding = render(spec(owner=owner), templates).access[1]
+    assert binding["subjects"] == [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": owner}]
+
+
+def test_the_token_is_in_the_secret_and_nowhere_else(spec: MakeSpec, templates: Templates) -> None:
+    rendered = render(spec(), templates)
+    secret = one(rendered.seal, "Secret", "package-index")
+    urls = {base64.b64decode(value).decode() for value in secret["data"].values()}
+    assert urls == {"http://sbx-alice:s3cret@index.example:8081/simple/"}
+    assert set(secret["data"]) == {"PIP_INDEX_URL", "UV_DEFAULT_INDEX", "PDM_PYPI_URL"}
+    others = [item for item in everything(rendered) if item["kind"] != "Secret"]
+    assert "s3cret" not in json.dumps(others)
+    renewed = render(spec(index_url="http://sbx-alice:other@index.example:8081/simple/"), templates)
+    assert renewed.spec_hash == rendered.spec_hash
+
+
+def test_the_hash_follows_the_objects(spec: MakeSpec, templates: Templates) -> None:
+    assert render(spec(), templates).spec_hash == render(spec(), templates).spec_hash
+    assert render(spec(cpu="2"), templates).spec_hash != render(spec(), templates).spec_hash
+    later = spec(expires_at="2031-01-01T00:00:00Z")
+    assert render(later, templates).spec_hash == render(spec(), templates).spec_hash
+
+
+def test_the_quota_holds_workspace_and_probe(spec: MakeSpec, templates: Templates) -> None:
+    rendered = render(spec(), templates)
+    hard = one(rendered.seal, "ResourceQuota", "sandbox")["spec"]["hard"]
+    assert (hard["limits.cpu"], hard["limits.memory"]) == ("1100m", "1088Mi")
+    assert (hard["services.loadbalancers"], hard["services.nodeports"]) == (0, 0)
+
+
+def test_gpus_are_asked_for_only_when_wanted(spec: MakeSpec, templates: Templates) -> None:
+    def limits(rendered: Rendered) -> dict[str, Any]:
+        pod = rendered.workspace[0]["spec"]["template"]["spec"]
+        found: dict[str, Any] = pod["containers"][0]["resources"]["limits"]
+        return found
+
+    assert "nvidia.com/gpu" not in limits(render(spec(), templates))
+    rendered = render(spec(profile="gpu", gpu=1), templates)
+    assert limits(rendered)["nvidia.com/gpu"] == 1
+    assert one(rendered.seal, "ResourceQuota", "sandbox")["spec"]["hard"]["requests.nvidia.com/gpu"] == 1
+
+
+def test_the_index_name_is_pinned_unless_it_is_an_address(spec: MakeSpec, templates: Templates) -> None:
+    def aliases(rendered: Rendered) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = rendered.workspace[0]["spec"]["template"]["spec"]["hostAliases"]
+        return found
+
+    assert aliases(render(spec(index_addresses=("192.0.2.1",)), templates)) == [
+        {"ip": "192.0.2.1", "hostnames": ["index.example"]}
+    ]
+    assert aliases(render(spec(index_host="192.0.2.1"), templates)) == []
+
+
+def test_the_probe_is_told_every_target(spec: MakeSpec, templates: Templates) -> None:
+    container = render(spec(), templates).probe[0]["spec"]["containers"][0]
+    (variable,) = container["env"]
+    targets = json.loads(variable["value"])
+    assert [(target["name"], target["expected"]) for target in targets] == [
+        ("api-server", "blocked"),
+        ("index", "open"),
+        ("index", "open"),
+    ]
+    compile(container["args"][0], "probe", "exec")
+
+
+def test_every_pod_is_restricted(spec: MakeSpec, templates: Templates) -> None:
+    rendered = render(spec(), templates)
+    for pod in (rendered.workspace[0]["spec"]["template"]["spec"], rendered.probe[0]["spec"]):
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsUser"] == 1000
+        assert pod["containers"][0]["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+def test_a_profile_may_bring_its_own_workspace(spec: MakeSpec, root: Path) -> None:
+    path = root / "profiles" / "python.yaml"
+    own = "---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: own\n"
+    path.write_text(path.read_text() + own)
+    rendered = render(spec(), load_templates(root))
+    assert [item["metadata"]["name"] for item in rendered.workspace] == ["own"]
+
+
+OPEN_POLICY = """apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: open
+spec:
+  podSelector: {}
+  policyTypes: [Egress]
+  egress:
+    - %s
+"""
+OBJECT = "apiVersion: v1\nkind: %s\nmetadata:\n  name: x\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line", "message"),
+    [
+        ("23-open.yaml", OPEN_POLICY % "{}", 9, "would allow everything"),
+        ("23-open.yaml", OPEN_POLICY % "to: []", 9, "would allow everything"),
+        ("23-open.yaml", OPEN_POLICY % "to: [{}]", 9, "would allow everything"),
+        ("23-open.yaml", OPEN_POLICY % "ports: [{port: 53}]", 9, "would allow everything"),
+        ("23-open.yaml", OPEN_POLICY.replace("policyTypes: [Egress]", "x: 1") % "{}", 5, "policyTypes"),
+        ("33-x.yaml", OBJECT % "RoleBinding", 2, "not made of v1 RoleBinding"),
+        ("33-x.yaml", OBJECT % "Node", 2, "not made of v1 Node"),
+        ("33-x.yaml", OBJECT % "Namespace", 2, "one Namespace"),
+        ("33-x.yaml", "apiVersion: rbac.authorization.k8s.io/v1\n" + (OBJECT % "Role")[15:], 2, "belong"),
+        ("61-x.yaml", OBJECT % "ConfigMap", 2, "does not belong to the access"),
+        ("33-x.yaml", "kind: ConfigMap\nmetadata:\n  name: x\n", 1, "apiVersion is missing"),
+        ("33-x.yaml", "apiVersion: v1\nmetadata:\n  name: x\n", 1, "kind is missing"),
+        ("33-x.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {}\n", 3, "metadata.name is missing"),
+        ("33-x.yaml", OBJECT % "ConfigMap" + "data:\n  a: ${token}\n", 6, "unknown placeholder ${token}"),
+        ("33-x.yaml", "a: [\n", 2, "bad YAML"),
+        ("20-zz.yaml", OBJECT % "ConfigMap", 1, "number 20 is taken"),
+        ("x.yaml", OBJECT % "ConfigMap", 1, "NN-kind.yaml"),
+        ("70-x.yaml", OBJECT % "ConfigMap", 1, "end at 69"),
+    ],
+)
+def test_a_bad_template_is_named(root: Path, name: str, text: str, line: int, message: str) -> None:
+    (root / "sandbox" / name).write_text(text)
+    problems = check_templates(root)
+    assert problems
+    if message != "one Namespace":
+        assert any(f"{name}:{line}: " in problem for problem in problems), problems
+    assert any(message in problem for problem in problems), problems
+
+
+def test_without_a_policy_that_denies_all_nothing_renders(root: Path) -> None:
+    (root / "sandbox" / "20-deny-all.yaml").unlink()
+    assert any("denies all traffic" in problem for problem in check_templates(root))
+
+
+def test_one_bad_file_hides_no_other(root: Path) -> None:
+    (root / "sandbox" / "33-x.yaml").write_text("a: [\n")
+    (root / "profiles" / "python.yaml").write_text("b: [\n")
+    assert len(check_templates(root)) == 2
+    with pytest.raises(TemplateError):
+        load_templates(root)
+
+
+def test_rendering_imports_no_kubernetes() -> None:
+    """It costs a second, and the web and index processes render."""
+    code = "import sys, sandboxes.cluster.render; sys.exit('kubernetes' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT.parent, check=False).returncode == 0

@@ -1,0 +1,211 @@
+"""Files, over HTTP: streaming, verification, ranges, metadata, one upstream fetch."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable
+
+import aiohttp
+import pytest
+
+from tests.sandboxes.index.conftest import Index, path_of
+from tests.sandboxes.index.upstream_server import Fault, UpstreamServer
+from tests.sandboxes.index.wheels import Package, make_wheel
+
+
+async def test_fetched_once_then_served_from_the_store(
+    index: Index, upstream: UpstreamServer, big: Package
+) -> None:
+    for _ in range(2):
+        reply = await index.ask(path_of(big, "big"))
+        assert (reply.status, reply.body) == (200, big.data)
+        assert reply.headers["Content-Type"] == "application/octet-stream"
+        assert reply.headers["ETag"] == f'"{big.sha256}"'
+        assert int(reply.headers["Content-Length"]) == len(big.data)
+    assert upstream.asked[f"/packages/{big.filename}"] == 1
+    assert index.stored == [big.sha256]
+    assert index.drafts == []
+
+
+async def test_stampede_is_one_upstream_fetch(index: Index, upstream: UpstreamServer, big: Package) -> None:
+    upstream.faults[big.filename] = Fault(drip=0.005)
+    replies = await asyncio.gather(*(index.ask(path_of(big, "big")) for _ in range(20)))
+    assert {hashlib.sha256(reply.body).hexdigest() for reply in replies} == {big.sha256}
+    assert upstream.asked == {"/simple/big/": 1, f"/packages/{big.filename}": 1}
+
+
+async def test_first_bytes_leave_while_the_rest_arrives(
+    index: Index, upstream: UpstreamServer, big: Package
+) -> None:
+    upstream.faults[big.filename] = Fault(drip=0.01)
+    url, auth = index.url + path_of(big, "big"), {"Authorization": index.auth}
+    async with index.session.get(url, headers=auth) as answer:
+        assert await answer.content.readexactly(1000) == big.data[:1000]
+        assert index.stored == []
+        assert await answer.content.read() == big.data[1000:]
+    assert index.stored == [big.sha256]
+
+
+async def test_a_client_that_hangs_up_ends_only_itself(
+    index: Index, upstream: UpstreamServer, big: Package
+) -> None:
+    upstream.faults[big.filename] = Fault(drip=0.005)
+    url, auth = index.url + path_of(big, "big"), {"Authorization": index.auth}
+    answer = await index.session.get(url, headers=auth)
+    await answer.content.readexactly(1000)
+    answer.close()
+    assert (await index.ask(path_of(big, "big"))).body == big.data
+    assert upstream.asked[f"/packages/{big.filename}"] == 1
+
+
+CUT = [
+    pytest.param(lambda data: Fault(drip=0.002, cut_at=len(data) - 10), id="cut before the end"),
+    pytest.param(lambda data: Fault(drip=0.002, cut_at=600_000), id="cut in the middle"),
+    pytest.param(lambda data: Fault(drip=0.002, data=data[:-1] + b"!"), id="wrong hash"),
+    pytest.param(
+        lambda data: Fault(drip=0.002, data=data[:-1] + b"!", chunked=True), id="wrong hash, no length"
+    ),
+    pytest.param(lambda data: Fault(drip=0.002, data=data + b"!", chunked=True), id="too long, no length"),
+]
+
+
+@pytest.mark.parametrize("fault", CUT)
+async def test_a_file_that_fails_verification_is_cut_and_not_stored(
+    index: Index, upstream: UpstreamServer, big: Package, fault: Callable[[bytes], Fault]
+) -> None:
+    upstream.faults[big.filename] = fault(big.data)
+    with pytest.raises(aiohttp.ClientError):
+        await index.ask(path_of(big, "big"))
+    assert index.stored == []
+    assert index.drafts == []
+    del upstream.faults[big.filename]
+    assert (await index.ask(path_of(big, "big"))).body == big.data
+
+
+BAD = [
+    (Fault(status=500), 502, "answered 500"),
+    (Fault(status=403), 502, "answered 403"),
+    (Fault(status=404), 404, "no longer has demo-1.0"),
+    (Fault(data=b"short"), 502, "has 5 bytes upstream"),
+    (Fault(cut_at=100), 502, "broke off"),
+    (Fault(redirect="ftp://127.0.0.1/x"), 502, "nonsense"),
+    (Fault(redirect="http://127.0.0.1:9/x"), 502, "127.0.0.1"),
+]
+
+
+@pytest.mark.parametrize(("fault", "status", "reason"), BAD)
+async def test_a_small_bad_file_is_a_readable_refusal(
+    index: Index, upstream: UpstreamServer, demo: Package, fault: Fault, status: int, reason: str
+) -> None:
+    upstream.faults[demo.filename] = fault
+    reply = await index.ask(path_of(demo))
+    assert reply.status == status
+    assert reason in reply.reason
+    assert json.loads(reply.body)["detail"] == reply.reason
+    assert index.stored == []
+    assert await index.rows("SELECT 1 FROM usage_install") == []
+
+
+async def test_redirects_to_http_are_followed(index: Index, upstream: UpstreamServer, demo: Package) -> None:
+    target = upstream.url.replace("/simple/", f"/packages/{demo.filename}?signed=1")
+    upstream.projects["other"] = [Package("moved-1.0-py3-none-any.whl", demo.data)]
+    upstream.faults["moved-1.0-py3-none-any.whl"] = Fault(redirect=target)
+    reply = await index.ask(path_of(upstream.projects["other"][0], "other"))
+    assert (reply.status, reply.body) == (200, demo.data)
+
+
+async def test_stored_files_outlive_the_upstream_and_their_page(
+    index: Index, upstream: UpstreamServer, demo: Package, big: Package
+) -> None:
+    await index.ask(path_of(demo))
+    await index.ask(f"{path_of(demo)}.metadata")
+    await upstream.stop()
+    await index.rows("DELETE FROM index_project")
+    assert (await index.ask(path_of(demo))).body == demo.data
+    assert (await index.ask(f"{path_of(demo)}.metadata")).body == demo.metadata
+    missing = await index.ask(path_of(big, "big"))
+    assert (missing.status, missing.reason) == (502, "The upstream index (127.0.0.1) cannot be reached.")
+
+
+async def test_only_files_of_the_page_are_fetched(
+    index: Index, upstream: UpstreamServer, demo: Package
+) -> None:
+    other = make_wheel(version="9.9")
+    for path in (
+        path_of(other),
+        path_of(demo, "Demo"),
+        path_of(demo, "nowhere"),
+        f"/files/demo/{'0' * 64}/{demo.filename}",
+        f"/files/demo/xyz/{demo.filename}",
+        f"/files/demo/{demo.sha256}/..%2F{demo.filename}",
+    ):
+        assert (await index.ask(path)).status == 404
+    assert not any(path.startswith("/packages/") for path in upstream.asked)
+
+
+async def test_metadata_is_verified(index: Index, upstream: UpstreamServer, demo: Package) -> None:
+    path = f"{path_of(demo)}.metadata"
+    upstream.faults[f"{demo.filename}.metadata"] = Fault(data=b"Name: evil\n")
+    bad = await index.ask(path)
+    assert (bad.status, "another sha256" in bad.reason) == (502, True)
+    upstream.faults.clear()
+    assert (await index.ask(path)).body == demo.metadata
+    assert (await index.ask(path)).headers["ETag"] == f'"{demo.metadata_sha256}"'
+    assert upstream.asked[f"/packages/{demo.filename}.metadata"] == 2
+    assert await index.rows("SELECT 1 FROM usage_install") == []
+
+
+async def test_metadata_without_a_hash_is_not_offered(
+    index: Index, upstream: UpstreamServer, demo: Package
+) -> None:
+    upstream.extra[demo.filename] = {"core-metadata": True}
+    assert b"core-metadata" not in (await index.ask("/simple/demo/")).body
+    assert (await index.ask(f"{path_of(demo)}.metadata")).status == 404
+
+
+async def test_head_tells_size_without_fetching(
+    index: Index, upstream: UpstreamServer, demo: Package
+) -> None:
+    reply = await index.ask(path_of(demo), "HEAD")
+    assert (reply.status, reply.body) == (200, b"")
+    assert int(reply.headers["Content-Length"]) == len(demo.data)
+    assert reply.headers["Accept-Ranges"] == "bytes"
+    assert upstream.asked[f"/packages/{demo.filename}"] == 0
+    await index.ask(path_of(demo))
+    stored = await index.ask(path_of(demo), "HEAD")
+    assert int(stored.headers["Content-Length"]) == len(demo.data)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_ranges(index: Index, big: Package, stored: bool) -> None:
+    path, data = path_of(big, "big"), big.data
+    if stored:
+        await index.ask(path)
+    part = await index.ask(path, Range="bytes=10-19")
+    assert (part.status, part.body) == (206, data[10:20])
+    assert part.headers["Content-Range"] == f"bytes 10-19/{len(data)}"
+    assert (await index.ask(path, Range="bytes=-7")).body == data[-7:]
+    assert (await index.ask(path, Range=f"bytes={len(data) - 3}-")).body == data[-3:]
+    beyond = await index.ask(path, Range=f"bytes={len(data)}-")
+    assert (beyond.status, beyond.headers["Content-Range"]) == (416, f"bytes */{len(data)}")
+    assert (await index.ask(path, Range="bytes=0-1,4-5")).status == 200
+    assert (await index.ask(path, Range="bytes=0-4", If_Range=f'"{big.sha256}"')).status == 206
+    assert (await index.ask(path, Range="bytes=0-4", If_Range='"another"')).body == data
+    date = "Sun, 22 Nov 2026 00:00:00 GMT"
+    assert (await index.ask(path, Range="bytes=0-4", If_Range=date)).status == 200
+
+
+async def test_a_file_the_client_has_is_304(index: Index, upstream: UpstreamServer, demo: Package) -> None:
+    reply = await index.ask(path_of(demo), If_None_Match=f'"{demo.sha256}"')
+    assert (reply.status, reply.body) == (304, b"")
+    assert upstream.asked[f"/packages/{demo.filename}"] == 0
+
+
+async def test_archives_are_never_unpacked_on_their_way(index: Index, upstream: UpstreamServer) -> None:
+    sdist = Package("demo-1.0.tar.gz", b"\x1f\x8bnot really gzip")
+    upstream.add("demo", sdist)
+    reply = await index.ask(path_of(sdist), Accept_Encoding="gzip")
+    assert reply.body == sdist.data
+    assert "Content-Encoding" not in reply.headers
+    assert reply.headers["Content-Type"] == "application/octet-stream"
+    assert upstream.headers[f"/packages/{sdist.filename}"]["Accept-Encoding"] == "identity"

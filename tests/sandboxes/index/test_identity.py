@@ -1,0 +1,133 @@
+"""Who is let in, and what is written down before anything leaves."""
+
+import asyncio
+import json
+from time import monotonic
+
+import aiohttp
+import pytest
+
+from sandboxes.lifecycle.phases import Phase
+from tests.sandboxes.index.conftest import NAME, TOKEN, Index, SetPhase, path_of
+from tests.sandboxes.index.upstream_server import UpstreamServer
+from tests.sandboxes.index.wheels import Package
+
+PIP = 'pip/26.3 {"ci":null,"installer":{"name":"pip","version":"26.3"}}'
+UV = 'uv/0.13.9 {"installer":{"name":"uv","version":"0.13.9","subcommand":["pip","install"]}}'
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "",
+        "Bearer dish-token",
+        "Basic !!!",
+        aiohttp.encode_basic_auth(NAME, "wrong"),
+        aiohttp.encode_basic_auth(NAME, ""),
+        aiohttp.encode_basic_auth("other", TOKEN),
+        aiohttp.encode_basic_auth("", TOKEN),
+        aiohttp.encode_basic_auth("x" * 200, TOKEN),
+        aiohttp.encode_basic_auth("nul\0", TOKEN),
+    ],
+)
+async def test_bad_credentials_are_401_everywhere(
+    index: Index, upstream: UpstreamServer, demo: Package, authorization: str
+) -> None:
+    for path in ("/simple/", "/simple/demo/", path_of(demo), f"{path_of(demo)}.metadata"):
+        for method in ("GET", "HEAD"):
+            reply = await index.ask(path, method, Authorization=authorization)
+            assert reply.status == 401
+            assert reply.headers["Content-Type"] == "application/problem+json"
+            assert "sandbox" in reply.reason
+    assert not upstream.asked
+    assert await index.rows("SELECT 1 FROM usage_fetch") == []
+
+
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase != Phase.READY])
+async def test_only_a_ready_sandbox_is_let_in(
+    index: Index, demo: Package, set_phase: SetPhase, phase: Phase
+) -> None:
+    await set_phase(phase)
+    assert (await index.ask("/simple/demo/")).status == 401
+
+
+async def test_a_sandbox_without_a_token_lets_nobody_in(index: Index, demo: Package) -> None:
+    await index.rows("UPDATE lifecycle_sandbox SET index_token_digest = ''")
+    assert (await index.ask("/simple/demo/")).status == 401
+
+
+async def test_an_ended_sandbox_is_refused_at_once(index: Index, demo: Package, set_phase: SetPhase) -> None:
+    """Five seconds are allowed; the recording statement checks again, so it takes none, cached verdict or not."""
+    assert (await index.ask(path_of(demo))).status == 200
+    await set_phase(Phase.ENDING)
+    refused = await index.ask(path_of(demo))
+    assert (refused.status, refused.reason) == (401, "The sandbox has ended, or its token was replaced.")
+    assert (await index.ask("/simple/demo/")).status == 401
+
+
+async def test_a_sandbox_that_becomes_ready_is_let_in_within_five_seconds(
+    index: Index, demo: Package, set_phase: SetPhase
+) -> None:
+    await set_phase(Phase.PROBING)
+    assert (await index.ask("/simple/demo/")).status == 401
+    await set_phase(Phase.READY)
+    start = monotonic()
+    while (await index.ask("/simple/demo/")).status == 401:
+        assert monotonic() - start < 5
+        await asyncio.sleep(0.1)
+
+
+async def test_every_ask_is_recorded(index: Index, demo: Package) -> None:
+    await index.ask("/simple/", User_Agent=PIP)
+    await index.ask("/simple/demo/", User_Agent=PIP)
+    await index.ask(f"{path_of(demo)}.metadata", User_Agent=UV)
+    await index.ask(path_of(demo), "HEAD", User_Agent=UV)
+    await index.ask(path_of(demo), User_Agent=UV)
+    await index.ask("/simple/nowhere/", User_Agent="odd")
+    await index.ask("/simple/Demo/", User_Agent=PIP)  # a redirect: what is asked for comes next
+    fetches = await index.rows("SELECT kind, project, filename, client FROM usage_fetch ORDER BY id")
+    assert [tuple(fetch.values()) for fetch in fetches] == [
+        ("page", "", "", "pip 26.3"),
+        ("page", "demo", "", "pip 26.3"),
+        ("metadata", "demo", demo.filename, "uv 0.13.9"),
+        ("file", "demo", demo.filename, "uv 0.13.9"),
+        ("file", "demo", demo.filename, "uv 0.13.9"),
+        ("page", "nowhere", "", ""),
+    ]
+
+
+async def test_an_install_is_recorded_once(index: Index, demo: Package) -> None:
+    await index.ask(path_of(demo), "HEAD", User_Agent=PIP)
+    assert await index.rows("SELECT 1 FROM usage_install") == []
+    for agent in (PIP, UV):
+        await index.ask(path_of(demo), User_Agent=agent)
+    [install] = await index.rows("SELECT project, version, filename, sha256, size, client FROM usage_install")
+    assert tuple(install.values()) == ("demo", "1.0", demo.filename, demo.sha256, len(demo.data), "pip 26.3")
+
+
+@pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.parametrize("table", ["usage_fetch", "usage_install"])
+async def test_what_cannot_be_recorded_is_not_served(
+    index: Index, big: Package, table: str, stored: bool
+) -> None:
+    path = path_of(big, "big")
+    if stored:
+        await index.ask(path)
+        await index.rows("DELETE FROM usage_install")
+        await index.rows("DELETE FROM usage_fetch")
+    await index.rows(f"ALTER TABLE {table} ADD CONSTRAINT test_full CHECK (id < 0) NOT VALID")
+    try:
+        reply = await index.ask(path)
+        assert (reply.status, reply.headers["Retry-After"]) == (503, "2")
+        assert json.loads(reply.body)["detail"] == reply.reason
+        assert reply.reason.startswith("The index's database refuses")
+    finally:
+        await index.rows(f"ALTER TABLE {table} DROP CONSTRAINT test_full")
+    assert await index.rows("SELECT id FROM usage_fetch UNION SELECT id FROM usage_install") == []
+
+
+async def test_the_row_is_there_when_the_first_byte_arrives(index: Index, big: Package) -> None:
+    url, auth = index.url + path_of(big, "big"), {"Authorization": index.auth}
+    async with index.session.get(url, headers=auth) as answer:  # returns with the headers
+        assert len(await index.rows("SELECT 1 FROM usage_install")) == 1
+        assert await answer.read() == big.data

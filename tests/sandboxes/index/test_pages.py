@@ -1,0 +1,170 @@
+"""Project pages, over HTTP: forms, redirects, conditional requests, and an upstream that fails."""
+
+import gzip
+import json
+
+import pytest
+
+from tests.sandboxes.index.conftest import Index
+from tests.sandboxes.index.upstream_server import UpstreamServer
+from tests.sandboxes.index.wheels import Package, make_wheel
+
+JSON = "application/vnd.pypi.simple.v1+json"
+
+
+async def test_json_page(index: Index, demo: Package) -> None:
+    reply = await index.ask("/simple/demo/", Accept=JSON)
+    assert reply.status == 200
+    assert reply.headers["Content-Type"] == JSON
+    assert reply.headers["Vary"] == "Accept, Accept-Encoding"
+    assert reply.headers["Cache-Control"] == "max-age=0, must-revalidate"
+    assert json.loads(reply.body) == {
+        "meta": {"api-version": "1.1"},
+        "name": "demo",
+        "versions": ["1.0"],
+        "files": [
+            {
+                "filename": demo.filename,
+                "url": f"../../files/demo/{demo.sha256}/{demo.filename}",
+                "hashes": {"sha256": demo.sha256},
+                "yanked": False,
+                "core-metadata": {"sha256": demo.metadata_sha256},
+                "data-dist-info-metadata": {"sha256": demo.metadata_sha256},
+                "size": len(demo.data),
+                "upload-time": "2026-01-02T03:04:05.678901Z",
+            }
+        ],
+    }
+
+
+async def test_html_is_what_an_old_client_gets(index: Index, demo: Package) -> None:
+    reply = await index.ask("/simple/demo/", Accept="*/*")
+    assert reply.headers["Content-Type"] == "text/html; charset=utf-8"
+    page = reply.body.decode()
+    assert '<meta name="pypi:repository-version" content="1.0">' in page
+    assert f'<a href="../../files/demo/{demo.sha256}/{demo.filename}#sha256={demo.sha256}"' in page
+    assert f">{demo.filename}</a>" in page
+
+
+async def test_none_of_the_forms_is_406(index: Index, demo: Package) -> None:
+    reply = await index.ask("/simple/demo/", Accept="image/png")
+    assert reply.status == 406
+    assert JSON in json.loads(reply.body)["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("/simple", "/simple/"),
+        ("/simple/demo", "/simple/demo/"),
+        ("/simple/Demo_Pack.age/", "/simple/demo-pack-age/"),
+        ("/simple/DEMO?x=1&y=%2F", "/simple/demo/?x=1&y=%2F"),
+    ],
+)
+async def test_redirects_to_the_one_name(index: Index, path: str, location: str) -> None:
+    reply = await index.ask(path)
+    assert (reply.status, reply.headers["Location"]) == (301, location)
+
+
+async def test_not_modified(index: Index, demo: Package) -> None:
+    first = await index.ask("/simple/demo/", Accept=JSON)
+    again = await index.ask("/simple/demo/", Accept=JSON, If_None_Match=first.headers["ETag"])
+    html = await index.ask("/simple/demo/", Accept="text/html", If_None_Match=first.headers["ETag"])
+    assert (again.status, again.body) == (304, b"")
+    assert html.status == 200
+
+
+async def test_gzip(index: Index, upstream: UpstreamServer) -> None:
+    upstream.add("many", *(make_wheel("many", f"1.{n}") for n in range(9)))
+    packed = await index.ask("/simple/many/", Accept=JSON, Accept_Encoding="gzip, deflate")
+    plain = await index.ask("/simple/many/", Accept=JSON, Accept_Encoding="gzip;q=0")
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == plain.body
+    assert "Content-Encoding" not in plain.headers
+    assert packed.headers["ETag"] != plain.headers["ETag"]
+
+
+async def test_upstream_is_asked_once_while_a_page_is_fresh_then_with_its_etag(
+    index: Index, upstream: UpstreamServer, demo: Package
+) -> None:
+    for _ in range(3):
+        assert (await index.ask("/simple/demo/")).status == 200
+    assert upstream.asked["/simple/demo/"] == 1
+    await index.expire_pages()
+    assert (await index.ask("/simple/demo/")).status == 200
+    assert upstream.asked["/simple/demo/"] == 2
+    assert "If-None-Match" in upstream.headers["/simple/demo/"]
+    upstream.add("demo", make_wheel(version="2.0"))
+    await index.expire_pages()
+    assert b"demo-2.0" in (await index.ask("/simple/demo/")).body
+
+
+async def test_unknown_project_is_404_and_remembered_shortly(index: Index, upstream: UpstreamServer) -> None:
+    for _ in range(2):
+        reply = await index.ask("/simple/nowhere/")
+        assert (reply.status, reply.reason) == (404, "No project nowhere at the upstream index.")
+        assert reply.headers["Content-Type"] == "application/problem+json"
+    assert upstream.asked["/simple/nowhere/"] == 1
+    upstream.add("nowhere", make_wheel("nowhere"))
+    await index.expire_pages()
+    assert (await index.ask("/simple/nowhere/")).status == 200
+
+
+async def test_impossible_names_are_not_asked_for(index: Index, upstream: UpstreamServer) -> None:
+    for path in ("/simple/%2e%2e/", "/simple/-x-/", "/simple/a%2Fb/", f"/simple/{'a' * 300}/", "/elsewhere"):
+        assert (await index.ask(path)).status == 404
+    assert not upstream.asked
+
+
+@pytest.mark.parametrize("failure", ["down", "500"])
+async def test_a_known_page_is_shown_stale_when_the_upstream_fails(
+    index: Index, upstream: UpstreamServer, demo: Package, failure: str
+) -> None:
+    fresh = await index.ask("/simple/demo/")
+    assert "X-Petridish-Stale" not in fresh.headers
+    await index.expire_pages()
+    upstream.page_status = 500
+    if failure == "down":
+        await upstream.stop()
+    stale = await index.ask("/simple/demo/")
+    assert (stale.status, stale.body) == (200, fresh.body)
+    assert stale.headers["X-Petridish-Stale"].startswith("The upstream index (127.0.0.1) ")
+
+
+@pytest.mark.parametrize("failure", ["down", "500"])
+async def test_an_unknown_page_is_502_with_a_reason(
+    index: Index, upstream: UpstreamServer, demo: Package, failure: str
+) -> None:
+    upstream.page_status = 500
+    if failure == "down":
+        await upstream.stop()
+    reply = await index.ask("/simple/demo/")
+    problem = json.loads(reply.body)
+    assert reply.status == 502
+    assert reply.reason == problem["detail"]
+    assert reply.reason.startswith("The upstream index (127.0.0.1) ")
+    assert reply.headers["Content-Type"] == "application/problem+json"
+
+
+async def test_project_list_names_what_was_asked_for(
+    index: Index, upstream: UpstreamServer, demo: Package
+) -> None:
+    await index.ask("/simple/demo/")
+    await index.ask("/simple/nowhere/")
+    reply = await index.ask("/simple/", Accept=JSON)
+    assert json.loads(reply.body) == {"meta": {"api-version": "1.0"}, "projects": [{"name": "demo"}]}
+    assert b'<a href="demo/">demo</a>' in (await index.ask("/simple/")).body
+
+
+async def test_upstream_that_speaks_html_only(index: Index, upstream: UpstreamServer, demo: Package) -> None:
+    upstream.html = True
+    page = json.loads((await index.ask("/simple/demo/", Accept=JSON)).body)
+    assert page["meta"] == {"api-version": "1.0"}  # 1.1 promises sizes, which HTML does not say
+    [file] = page["files"]
+    assert file["hashes"] == {"sha256": demo.sha256}
+    assert file["core-metadata"] == {"sha256": demo.metadata_sha256}
+    url = f"/files/demo/{demo.sha256}/{demo.filename}"
+    assert int((await index.ask(url, "HEAD")).headers["Content-Length"]) == len(demo.data)
+    assert (await index.ask(url)).body == demo.data
+    [install] = await index.rows("SELECT size FROM usage_install")
+    assert install["size"] == len(demo.data)

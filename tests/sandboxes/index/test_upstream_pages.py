@@ -1,0 +1,192 @@
+"""What is taken over from an upstream's page, and what is not."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sandboxes.index.errors import UpstreamError
+from sandboxes.index.negotiation import Form
+from sandboxes.index.page import Page, utc
+from sandboxes.index.render import render_page
+from sandboxes.index.upstream_html import parse_html
+from sandboxes.index.upstream_json import parse_json
+
+BASE = "https://index.example/simple/demo/"
+A, B = "a" * 64, "b" * 64
+WHEEL = "demo-1.0-py3-none-any.whl"
+
+
+def entry(**changes: Any) -> dict[str, Any]:
+    """One file of a JSON page; underscores in names stand for dashes."""
+    file: dict[str, Any] = {"filename": WHEEL, "url": f"../../f/{WHEEL}", "hashes": {"sha256": A}}
+    return file | {name.replace("_", "-"): value for name, value in changes.items()}
+
+
+def from_json(*files: Any, **page: Any) -> Page:
+    document = {"meta": {"api-version": "1.1"}, "name": "demo", "files": files} | page
+    return parse_json("demo", json.dumps(document).encode(), BASE)
+
+
+def from_html(body: str) -> Page:
+    return parse_html("demo", body.encode(), BASE)
+
+
+def test_json_file() -> None:
+    [file] = from_json(
+        entry(
+            size=5,
+            upload_time="2026-01-02T03:04:05+01:00",
+            requires_python=">=3.9",
+            yanked="broken",
+            core_metadata={"sha256": B},
+        )
+    ).files
+    assert file.url == f"https://index.example/f/{WHEEL}"
+    assert (file.version, file.sha256, file.size) == ("1.0", A, 5)
+    assert (file.upload_time, file.requires_python) == ("2026-01-02T02:04:05Z", ">=3.9")
+    assert (file.yanked, file.metadata_sha256) == ("broken", B)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        entry(hashes={}),
+        entry(hashes={"md5": "x"}),
+        entry(hashes={"sha256": "short"}),
+        entry(hashes={"sha256": None}),
+        entry(filename="../evil.whl"),
+        entry(filename="evil.whl.metadata"),
+        entry(url="file:///etc/passwd"),
+        entry(url="ftp://index.example/x"),
+        entry(url="http://["),
+        entry(url="http://index.example:99999/x"),
+        entry(url=7),
+        "no mapping",
+        None,
+    ],
+)
+def test_files_that_could_not_be_verified_are_not_listed(bad: Any) -> None:
+    assert from_json(bad).files == ()
+
+
+@pytest.mark.parametrize(
+    ("given_value", "yanked"),
+    [(False, False), (None, False), (True, True), ("why", "why"), ("", True), (0.0, True)],
+)
+def test_yanked_is_never_lost(given_value: object, yanked: bool | str) -> None:
+    [file] = from_json(entry(yanked=given_value)).files
+    assert file.yanked == yanked
+
+
+@pytest.mark.parametrize("value", [True, False, None, {"sha256": "short"}, {"md5": "x"}, "sha256"])
+def test_metadata_that_could_not_be_verified_is_not_advertised(value: object) -> None:
+    assert from_json(entry(core_metadata=value)).files[0].metadata_sha256 == ""
+
+
+def test_the_old_metadata_key_counts_after_the_new_one() -> None:
+    old = entry(data_dist_info_metadata={"sha256": A})
+    assert from_json(old).files[0].metadata_sha256 == A
+    assert from_json(old | {"core-metadata": {"sha256": B}}).files[0].metadata_sha256 == B
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"),
+        ("2026-01-02T03:04:05.123456789Z", "2026-01-02T03:04:05.123456Z"),
+        ("2026-01-02T03:04:05", None),
+        ("0001-01-01T00:00:00+23:00", None),
+        ("yesterday", None),
+        (1767323045, None),
+        (None, None),
+    ],
+)
+def test_upload_times(text: object, expected: str | None) -> None:
+    assert utc(text) == expected
+
+
+def test_versions_are_completed_from_the_files() -> None:
+    page = from_json(entry(), entry(filename="demo-2.0.tar.gz", url="x"), versions=["1.0.0", "0.9"])
+    assert page.versions == ("1.0.0", "0.9", "1.0", "2.0")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"files": {}}',
+        b'{"files": []}',
+        b'{"meta": {"api-version": "2.0"}, "files": []}',
+        b"\xff",
+        b"[" * 99999,
+    ],
+)
+def test_a_page_that_cannot_be_read_is_an_upstream_error(body: bytes) -> None:
+    with pytest.raises(UpstreamError):
+        parse_json("demo", body, BASE)
+
+
+def test_html_page() -> None:
+    page = from_html(
+        f'<base href="https://cdn.example/x/"><a href="../{WHEEL}#sha256={A}" data-requires-python="&gt;=3.9" '
+        f'data-yanked="a &quot;b&quot;" data-core-metadata="sha256={B}">shown</a>'
+        f'<a href="demo-2%2B1.zip#sha256={B}" data-yanked data-dist-info-metadata="true"></a>'
+        '<a href="demo-3.zip#md5=1"></a><a href="demo-4.zip"></a><a name="x"></a>'
+    )
+    first, second = page.files
+    assert (first.filename, first.url) == (WHEEL, f"https://cdn.example/{WHEEL}")
+    assert (first.requires_python, first.yanked, first.metadata_sha256) == (">=3.9", 'a "b"', B)
+    assert (second.filename, second.yanked, second.metadata_sha256) == ("demo-2+1.zip", True, "")
+    assert second.url == "https://cdn.example/x/demo-2%2B1.zip"
+
+
+def test_another_major_version_of_html_is_not_read() -> None:
+    with pytest.raises(UpstreamError):
+        from_html('<meta name="pypi:repository-version" content="2.0">')
+
+
+@given(st.binary() | st.text(alphabet="<>/a hrefbs='\"#&;[]:!-").map(str.encode))
+def test_any_html_is_read_or_refused(body: bytes) -> None:
+    with suppress(UpstreamError):
+        parse_html("demo", body, BASE)
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+ENTRIES = st.fixed_dictionaries(
+    {"filename": st.just(WHEEL) | JSON_VALUES, "url": st.just("x") | st.text() | JSON_VALUES},
+    optional=dict.fromkeys(
+        ("size", "upload-time", "requires-python", "yanked", "core-metadata", "dist-info-metadata"),
+        JSON_VALUES,
+    ),
+).map(lambda entry: entry | {"hashes": {"sha256": A}})
+
+
+@given(st.lists(ENTRIES, max_size=3))
+def test_any_json_page_can_be_stored_and_shown_in_both_forms_alike(files: list[Any]) -> None:
+    page = from_json(*files)
+    assert Page.load(page.document()) == page
+    shown = json.loads(render_page(page, Form.JSON))
+    again = parse_html("demo", render_page(page, Form.HTML), BASE)
+    assert [file["filename"] for file in shown["files"]] == [file.filename for file in page.files]
+    for ours, theirs in zip(page.files, again.files, strict=True):
+        assert (ours.filename, ours.sha256, ours.yanked) == (theirs.filename, theirs.sha256, theirs.yanked)
+        assert (ours.requires_python, ours.metadata_sha256) == (
+            theirs.requires_python,
+            theirs.metadata_sha256,
+        )
+
+
+def test_what_is_shown_is_escaped() -> None:
+    evil = '"><script>'
+    html = render_page(from_json(entry(yanked=evil, requires_python=evil)), Form.HTML).decode()
+    assert "<script>" not in html

@@ -1,0 +1,143 @@
+"""A real upstream index on loopback, with every fault a real one has."""
+
+import asyncio
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from tests.sandboxes.index.wheels import Package
+
+JSON = "application/vnd.pypi.simple.v1+json"
+
+
+@dataclass
+class Fault:
+    """What goes wrong with one file."""
+
+    status: int = 200
+    cut_at: int | None = None  # bytes after which the connection breaks
+    data: bytes | None = None  # sent instead of the right bytes
+    drip: float = 0.0  # seconds before each piece
+    piece: int = 16 * 1024  # bytes
+    chunked: bool = False  # says no length
+    redirect: str = ""
+
+
+@dataclass
+class UpstreamServer:
+    """Serves `projects` as JSON or HTML; counts what it is asked for; obeys `faults`."""
+
+    html: bool = False
+    projects: dict[str, list[Package]] = field(default_factory=dict)
+    extra: dict[str, dict[str, Any]] = field(default_factory=dict)  # by file name: keys of its JSON entry
+    faults: dict[str, Fault] = field(default_factory=dict)
+    page_status: int = 200
+    content_type: str = ""  # of pages; empty: the right one
+    etags: bool = True
+    asked: Counter[str] = field(default_factory=Counter)
+    headers: dict[str, dict[str, str]] = field(default_factory=dict)  # the newest request's, by path
+    url: str = ""
+    _runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.router.add_get("/simple/{project}/", self._page)
+        app.router.add_get("/packages/{filename}", self._file)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/simple/"
+
+    async def stop(self) -> None:
+        """Down: nothing listens any more."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def add(self, project: str, *packages: Package) -> None:
+        self.projects.setdefault(project, []).extend(packages)
+
+    async def _page(self, request: web.Request) -> web.Response:
+        self._count(request)
+        project = request.match_info["project"]
+        if self.page_status != 200:
+            return web.Response(status=self.page_status)
+        if project not in self.projects:
+            return web.Response(status=404)
+        body = self._html(project) if self.html else self._json(project)
+        etag = f'"{hashlib.sha256(body).hexdigest()}"'
+        headers = {"ETag": etag} if self.etags else {}
+        if self.etags and request.headers.get("If-None-Match") == etag:
+            return web.Response(status=304, headers=headers)
+        return web.Response(
+            body=body,
+            headers=headers | {"Content-Type": self.content_type or ("text/html" if self.html else JSON)},
+        )
+
+    def _json(self, project: str) -> bytes:
+        files = [
+            {
+                "filename": package.filename,
+                "url": f"../../packages/{package.filename}",
+                "hashes": {"sha256": package.sha256},
+                "size": len(package.data),
+                "upload-time": "2026-01-02T03:04:05.678901Z",
+                "core-metadata": {"sha256": package.metadata_sha256} if package.metadata else False,
+            }
+            | self.extra.get(package.filename, {})
+            for package in self.projects[project]
+        ]
+        return json.dumps({"meta": {"api-version": "1.1"}, "name": project, "files": files}).encode()
+
+    def _html(self, project: str) -> bytes:
+        links = "".join(
+            f'<a href="../../packages/{package.filename}#sha256={package.sha256}" '
+            f'data-core-metadata="sha256={package.metadata_sha256}">{package.filename}</a>\n'
+            for package in self.projects[project]
+        )
+        return f"<!DOCTYPE html><html><body>{links}</body></html>".encode()
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        self._count(request)
+        filename = request.match_info["filename"]
+        fault = self.faults.get(filename, Fault())
+        if fault.redirect:
+            return web.Response(status=302, headers={"Location": fault.redirect})
+        data = fault.data if fault.data is not None else self._bytes(filename)
+        if data is None or fault.status != 200:
+            return web.Response(status=404 if data is None else fault.status)
+        return await self._send(request, data, fault)
+
+    async def _send(self, request: web.Request, data: bytes, fault: Fault) -> web.StreamResponse:
+        response = web.StreamResponse()
+        if not fault.chunked:
+            response.content_length = len(data)
+        await response.prepare(request)
+        end = len(data) if fault.cut_at is None else fault.cut_at
+        for start in range(0, end, fault.piece):
+            await asyncio.sleep(fault.drip)
+            if request.transport is None or request.transport.is_closing():
+                return response  # the index had enough
+            await response.write(data[start : min(start + fault.piece, end)])
+        if fault.cut_at is not None and request.transport is not None:
+            request.transport.close()
+            return response
+        await response.write_eof()
+        return response
+
+    def _bytes(self, filename: str) -> bytes | None:
+        for package in (package for packages in self.projects.values() for package in packages):
+            if package.filename == filename:
+                return package.data
+            if f"{package.filename}.metadata" == filename:
+                return package.metadata
+        return None
+
+    def _count(self, request: web.Request) -> None:
+        self.asked[request.path] += 1
+        self.headers[request.path] = dict(request.headers)

@@ -1,0 +1,53 @@
+"""A simulated cluster for the reconciler: the real server, in its own process, with its delays cut short."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from portal.accounts.models import User
+from sandboxes.cluster.driver import Cluster
+from sandboxes.lifecycle import clusters, services
+from sandboxes.lifecycle.models import Sandbox
+from tests.simulator import Simulator
+
+
+@pytest.fixture(scope="session")
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+    with Simulator(
+        tmp_path_factory.mktemp("cluster"), "--delete-seconds=0.1", "--ready-seconds=0.05"
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(simulator: Simulator, settings: object) -> Iterator[Cluster]:
+    """The driver, as the lifecycle itself gets it."""
+    settings.KUBECONFIG = str(simulator.kubeconfig)  # type: ignore[attr-defined]
+    _forget()
+    yield clusters.get("simulated")
+    _forget()
+
+
+def _forget() -> None:
+    clusters.get.cache_clear()
+    clusters.forget_facts()
+
+
+@pytest.fixture
+def sandbox(alice: User, cluster: Cluster) -> Sandbox:
+    """A row in phase `pending`, as an approval leaves it."""
+    return services.open_sandbox(
+        owner=alice,
+        profile="python",
+        lease=timedelta(minutes=10),
+        data_class="public",
+        tools=["rich"],
+        by=None,
+    )
+
+
+@pytest.fixture(scope="session")
+def templates_root() -> Path:
+    return Path(__file__).resolve().parents[3] / "k8s-templates"

@@ -1,0 +1,323 @@
+"""From pending to the receipt, against the simulated cluster, and what happens when something goes wrong."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from portal.accounts.models import User
+from sandboxes.audit.models import Entry
+from sandboxes.audit.services import verify
+from sandboxes.cluster.driver import Cluster
+from sandboxes.cluster.kinds import kind
+from sandboxes.errors import ConflictError, NotFoundError
+from sandboxes.lifecycle import engine, queries, services, steps
+from sandboxes.lifecycle.models import Probe, Receipt, Sandbox
+from sandboxes.lifecycle.phases import Phase
+from sandboxes.lifecycle.tokens import digest, index_token
+from tests.simulator import Simulator
+
+pytestmark = pytest.mark.django_db
+
+POLICY = kind("networking.k8s.io/v1", "NetworkPolicy")
+NAMESPACE = kind("v1", "Namespace")
+
+
+def reconcile_until(sandbox: Sandbox, *phases: str, seconds: float = 20) -> Sandbox:
+    """What worker and beat do together: look at it whenever it is due."""
+    deadline = time.monotonic() + seconds
+    while True:
+        sandbox.refresh_from_db()
+        if sandbox.phase in phases:
+            return sandbox
+        assert time.monotonic() < deadline, f"still {sandbox.phase}: {sandbox.last_error or sandbox.failure}"
+        if sandbox.pk in engine.due():
+            engine.reconcile(sandbox.pk)
+        time.sleep(0.05)
+
+
+def actions(sandbox: Sandbox) -> list[str]:
+    rows = Entry.objects.filter(subject=f"sandbox:{sandbox.pk}").order_by("id")
+    return [action.removeprefix("sandbox.") for action in rows.values_list("action", flat=True)]
+
+
+def test_the_whole_life(sandbox: Sandbox, cluster: Cluster, alice: User) -> None:
+    reconcile_until(sandbox, Phase.READY)
+    assert sandbox.ready_at is not None
+    assert sandbox.expires_at == sandbox.ready_at + sandbox.lease
+    assert sandbox.simulated
+    probe = Probe.objects.get(sandbox=sandbox)
+    assert (probe.passed, probe.simulated) == (True, True)
+    assert {(row["expected"], row["result"]) for row in probe.attempts} == {
+        ("blocked", "blocked"),
+        ("open", "open"),
+    }
+    assert sandbox.index_token_digest == digest(index_token(sandbox.pk))
+    assert index_token(sandbox.pk) in queries.index_url(sandbox)
+    state = cluster.namespace(sandbox.namespace or "")
+    assert state is not None
+    assert state.uid == sandbox.namespace_uid
+
+    services.end(sandbox.pk, by=alice)
+    sandbox.refresh_from_db()
+    assert sandbox.index_token_digest == ""
+    assert queries.index_url(sandbox) == ""
+    reconcile_until(sandbox, Phase.ENDED)
+    assert cluster.namespace(sandbox.namespace or "") is None
+    document = Receipt.objects.get(sandbox=sandbox).document
+    assert document["namespace_uid"] == sandbox.namespace_uid
+    assert any(item.startswith("Deployment/") for item in document["existed"])
+    times = [
+        document[key]
+        for key in (
+            "index_token_revoked_at",
+            "access_revoked_at",
+            "workloads_gone_at",
+            "namespace_deleted_at",
+            "absent_at",
+        )
+    ]
+    assert times == sorted(times)
+    assert document["leftovers"] == []
+    assert sandbox.next_check_at is None
+    assert actions(sandbox) == [
+        "pending",
+        "provisioning",
+        "probing",
+        "probe_passed",
+        "ready",
+        "ending",
+        "ended",
+    ]
+    assert verify().ok
+
+
+def test_the_annotation_shows_when_it_ends(sandbox: Sandbox, cluster: Cluster) -> None:
+    reconcile_until(sandbox, Phase.READY)
+    steps.take(sandbox)
+    state = cluster.namespace(sandbox.namespace or "")
+    assert state is not None
+    assert sandbox.expires_at is not None
+    assert state.annotations["petridish.dev/expires-at"] == sandbox.expires_at.isoformat()
+
+
+def test_an_expired_lease_ends_it(sandbox: Sandbox) -> None:
+    reconcile_until(sandbox, Phase.READY)
+    Sandbox.objects.update(expires_at=timezone.now(), next_check_at=timezone.now())
+    reconcile_until(sandbox, Phase.ENDED)
+    assert sandbox.end_reason == "expired"
+
+
+def test_it_is_looked_at_again_exactly_when_the_lease_ends_or_the_warning_is_due(sandbox: Sandbox) -> None:
+    reconcile_until(sandbox, Phase.READY)
+    sandbox.lease = timedelta(minutes=1)
+    sandbox.expires_at = timezone.now() + timedelta(seconds=30)
+    wait = steps.take(sandbox)
+    assert wait is not None
+    assert timedelta(seconds=23) < wait <= timedelta(seconds=24)
+    sandbox.expires_at = timezone.now() + timedelta(seconds=5)  # within the last tenth
+    wait = steps.take(sandbox)
+    assert wait is not None
+    assert wait <= timedelta(seconds=5)
+    assert actions(sandbox)[-1] == "expiry_warned"
+    steps.take(sandbox)
+    assert actions(sandbox).count("expiry_warned") == 1
+
+
+def test_an_extension_lengthens_the_lease_and_warns_again(sandbox: Sandbox, alice: User) -> None:
+    services.extend(sandbox_id=sandbox.pk, add=timedelta(minutes=5), by=alice)  # before it is ready
+    reconcile_until(sandbox, Phase.READY)
+    assert sandbox.ready_at is not None
+    assert sandbox.expires_at == sandbox.ready_at + timedelta(minutes=15)
+    Sandbox.objects.update(warned_at=timezone.now())
+    services.extend(sandbox_id=sandbox.pk, add=timedelta(minutes=5), by=alice)
+    sandbox.refresh_from_db()
+    assert sandbox.expires_at == sandbox.ready_at + timedelta(minutes=20)
+    assert sandbox.warned_at is None
+
+
+class TestFailure:
+    def test_a_seal_that_does_not_hold_never_opens(self, sandbox: Sandbox, cluster: Cluster) -> None:
+        steps.take(sandbox)
+        while sandbox.phase == Phase.PROVISIONING:
+            steps.take(sandbox)
+        cluster._api.delete(POLICY.collection(sandbox.namespace), selector="")
+        reconcile_until(sandbox, Phase.FAILED)
+        assert "The seal does not hold" in sandbox.failure
+        assert not Probe.objects.get(sandbox=sandbox).passed
+        assert "ready" not in actions(sandbox)
+        assert "probe_failed" in actions(sandbox)
+        assert Receipt.objects.get(sandbox=sandbox).document["leftovers"] == []
+        assert cluster.namespace(sandbox.namespace or "") is None
+        assert "should be blocked, was open" in queries.status(sandbox)
+
+    def test_a_namespace_of_somebody_else_is_neither_taken_nor_deleted(
+        self, sandbox: Sandbox, cluster: Cluster
+    ) -> None:
+        steps.take(sandbox)
+        foreign = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": sandbox.namespace}}
+        uid = cluster._api.create(NAMESPACE.collection(), foreign)["metadata"]["uid"]
+        reconcile_until(sandbox, Phase.FAILED)
+        assert "not this sandbox's" in sandbox.failure
+        state = cluster.namespace(sandbox.namespace or "")
+        assert state is not None
+        assert (state.uid, state.phase) == (uid, "Active")
+
+    def test_a_profile_that_is_gone(self, sandbox: Sandbox) -> None:
+        Sandbox.objects.update(profile="abacus")
+        reconcile_until(sandbox, Phase.FAILED)
+        assert "no profile 'abacus'" in sandbox.failure
+        assert Receipt.objects.get(sandbox=sandbox).document["leftovers"] is None
+
+    def test_it_gives_up_after_the_deadline_with_the_newest_trouble(
+        self, sandbox: Sandbox, settings: object
+    ) -> None:
+        steps.take(sandbox)
+        settings.PROVISION_DEADLINE = timedelta(0)  # type: ignore[attr-defined]
+        Sandbox.objects.update(last_error="The quota is slow.", attempts=3)
+        reconcile_until(sandbox, Phase.FAILED)
+        assert "not ready after 0 minutes. The quota is slow." in sandbox.failure
+
+    def test_a_namespace_deleted_by_hand_ends_the_sandbox(self, sandbox: Sandbox, cluster: Cluster) -> None:
+        reconcile_until(sandbox, Phase.READY)
+        cluster.delete_namespace(sandbox.namespace or "", sandbox.namespace_uid)
+        Sandbox.objects.update(next_check_at=timezone.now())
+        reconcile_until(sandbox, Phase.ENDED)
+        assert "deleted by somebody else" in sandbox.end_reason
+
+    def test_a_namespace_made_anew_under_the_name_is_left_alone(
+        self, sandbox: Sandbox, cluster: Cluster
+    ) -> None:
+        reconcile_until(sandbox, Phase.READY)
+        Sandbox.objects.update(
+            namespace_uid="00000000-0000-0000-0000-000000000000", next_check_at=timezone.now()
+        )
+        sandbox.refresh_from_db()
+        steps.take(sandbox)
+        assert sandbox.phase == Phase.ENDING
+        engine.reconcile(sandbox.pk)
+        sandbox.refresh_from_db()
+        assert sandbox.phase == Phase.ENDING
+        assert "another uid" in sandbox.last_error
+        assert cluster.namespace(sandbox.namespace or "") is not None
+
+    def test_a_cluster_that_is_down_delays_and_loses_nothing(
+        self, sandbox: Sandbox, simulator: Simulator
+    ) -> None:
+        steps.take(sandbox)
+        simulator.kill()
+        try:
+            engine.reconcile(sandbox.pk)
+            sandbox.refresh_from_db()
+            assert sandbox.phase == Phase.PROVISIONING
+            assert sandbox.attempts > 0
+            assert sandbox.last_error
+            assert sandbox.next_check_at is not None
+            assert sandbox.next_check_at > timezone.now()
+        finally:
+            simulator.start()
+        reconcile_until(sandbox, Phase.READY)
+        assert (sandbox.attempts, sandbox.last_error) == (0, "")
+
+    def test_a_lost_task_is_found_by_the_sweep(self, sandbox: Sandbox) -> None:
+        assert engine.due() == [sandbox.pk]  # nobody sent a hint
+        Sandbox.objects.update(next_check_at=timezone.now() + timedelta(minutes=1))
+        assert engine.due() == []
+
+
+class TestEnd:
+    def test_before_it_was_ready(self, sandbox: Sandbox, alice: User, cluster: Cluster) -> None:
+        steps.take(sandbox)
+        steps.take(sandbox)
+        services.end(sandbox.pk, by=alice)
+        reconcile_until(sandbox, Phase.ENDED)
+        assert cluster.namespace(sandbox.namespace or "") is None
+
+    def test_twice_is_once_and_after_the_end_a_conflict(self, sandbox: Sandbox, alice: User) -> None:
+        services.end(sandbox.pk, by=alice)
+        services.end(sandbox.pk, by=alice)
+        assert actions(sandbox).count("ending") == 1
+        reconcile_until(sandbox, Phase.ENDED)
+        with pytest.raises(ConflictError):
+            services.end(sandbox.pk, by=alice)
+        with pytest.raises(NotFoundError):
+            services.end(10**9, by=alice)
+
+
+class KilledError(BaseException):
+    """Not an Exception: nothing in the code may catch it, as nothing catches `kill -9`."""
+
+
+def _dying_at(call: int, dies_after: bool) -> Callable[[Cluster], Cluster]:
+    """A cluster whose process dies before or after its n-th call."""
+
+    class Dying:
+        def __init__(self, real: Cluster) -> None:
+            self._real, self._left, self.name = real, call, real.name
+
+        def __getattr__(self, name: str) -> object:
+            method = getattr(self._real, name)
+
+            def run(*args: object, **options: object) -> object:
+                self._left -= 1
+                if self._left == 0 and not dies_after:
+                    raise KilledError
+                result = method(*args, **options)
+                if self._left == 0:
+                    raise KilledError
+                return result
+
+            return run
+
+    return Dying  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("dies_after", [False, True])
+@pytest.mark.parametrize("first", range(1, 15))
+def test_killed_between_any_two_calls_the_journey_goes_on(
+    sandbox: Sandbox,
+    alice: User,
+    cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    first: int,
+    dies_after: bool,
+) -> None:
+    """One death on the way up at that call, one on the way down; each time a new worker takes over."""
+
+    def die_once_then_reach(phase: Phase) -> None:
+        with monkeypatch.context() as patch:
+            dying = _dying_at(first, dies_after)(cluster)
+            patch.setattr("sandboxes.lifecycle.clusters.get", lambda name: dying)
+            with contextlib.suppress(KilledError):
+                reconcile_until(sandbox, phase)
+        reconcile_until(sandbox, phase)
+
+    die_once_then_reach(Phase.READY)
+    assert Probe.objects.filter(sandbox=sandbox, passed=True).count() == 1
+    services.end(sandbox.pk, by=alice)
+    die_once_then_reach(Phase.ENDED)
+    assert cluster.namespace(sandbox.namespace or "") is None
+    assert Receipt.objects.filter(sandbox=sandbox).count() == 1
+    assert actions(sandbox)[-1] == "ended"
+    assert len(actions(sandbox)) == 7
+    assert verify().ok
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_worker_at_a_time_and_the_lock_dies_with_its_holder(sandbox: Sandbox) -> None:
+    import psycopg
+    from django.db import connection
+
+    settings = connection.get_connection_params()
+    settings = {
+        key: value for key, value in settings.items() if key in ("dbname", "user", "host", "port", "password")
+    }
+    with psycopg.connect(**settings) as other:
+        other.execute("SELECT pg_advisory_lock(%s, %s)", [engine._LOCK_SPACE, sandbox.pk])
+        engine.reconcile(sandbox.pk)
+        sandbox.refresh_from_db()
+        assert sandbox.phase == Phase.PENDING
+    reconcile_until(sandbox, Phase.READY)
