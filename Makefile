@@ -25,7 +25,7 @@ setup: .venv/ready
 	@for python in python3 python3.14 python3.13 python3.12 /usr/bin/python3; do \
 	  $$python -m venv .uv >/dev/null 2>&1 && break; \
 	done; \
-	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) \
+	.uv/bin/python -m pip install -qq --disable-pip-version-check uv==$(UV_VERSION) \
 	  || { rm -rf .uv; echo "Petridish needs uv, or Python 3 with venv and pip (Debian: apt-get install python3-venv)." >&2; exit 1; }
 
 # One file says the environment is whole; a half-made one is made again.

@@ -82,7 +82,7 @@ class Petridish:
         """By name, those the supervisor started and restarts."""
         found = {}
         for process in psutil.Process(self.pid).children():
-            command = " ".join(process.cmdline())
+            command = _command(process)
             for name in ("simulator", "uvicorn", "sandboxes.index", "queue worker", "queue beat"):
                 if name in command:
                     found[name] = process
@@ -141,8 +141,12 @@ def wait_for(holds: object, seconds: float = PATIENCE) -> None:
 
 
 def _mentions(process: psutil.Process, marks: tuple[str, ...]) -> bool:
+    return any(mark in _command(process) for mark in marks)
+
+
+def _command(process: psutil.Process) -> str:
+    """Nothing, for one that has ended meanwhile."""
     try:
-        command = " ".join(process.cmdline()) + " "
-        return process.status() != psutil.STATUS_ZOMBIE and any(mark in command for mark in marks)
+        return "" if process.status() == psutil.STATUS_ZOMBIE else " ".join(process.cmdline()) + " "
     except psutil.Error:
-        return False
+        return ""

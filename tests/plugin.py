@@ -56,12 +56,22 @@ def pytest_load_initial_conftests() -> None:
     run = str(os.getpid())
     os.environ[RUN] = run
     os.environ["DATA_DIR"] = str(DATA / f"run-{run}")
+    (DATA / f"run-{run}" / "static").mkdir(parents=True)  # WhiteNoise warns when there is none
     os.environ["DATABASE_URL"] = _start_database(f"run_{run}")
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_configure() -> None:
-    """After pytest-django: settings that only tests have."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Before temporary folders are made, and after Django is set up."""
+    if config.option.basetemp is None and _started_here():
+        # Pytest's own place is closed to all but us at each start of any pytest; run by root,
+        # PostgreSQL runs as somebody else, who must be able to reach its data in there.
+        config.option.basetemp = Path(os.environ["DATA_DIR"]) / "tmp"
+    _set_up_django()
+
+
+def _set_up_django() -> None:
+    """Settings that only tests have."""
     from django.conf import settings
 
     settings.PASSWORD_HASHERS = [
@@ -72,8 +82,12 @@ def pytest_configure() -> None:
 
 
 def pytest_unconfigure() -> None:
-    if os.environ.get(RUN) == str(os.getpid()):
+    if _started_here():
         shutil.rmtree(os.environ["DATA_DIR"], ignore_errors=True)
+
+
+def _started_here() -> bool:
+    return os.environ.get(RUN) == str(os.getpid())
 
 
 def _start_database(name: str) -> str:

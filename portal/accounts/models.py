@@ -15,7 +15,7 @@ class User(AbstractUser):
     manager = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="reports"
     )
-    role = models.CharField(max_length=20, default=Role.EMPLOYEE)
+    role = models.CharField(max_length=20, default=Role.EMPLOYEE.value)
 
     def __str__(self) -> str:
         return self.display_name or self.username

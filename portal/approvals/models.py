@@ -24,7 +24,7 @@ class Kind(StrEnum):
 class Request(models.Model):
     """What an employee asks for: a sandbox, or more time for one. `state` changes once, by compare-and-set."""
 
-    kind = models.CharField(max_length=20, default=Kind.SANDBOX)
+    kind = models.CharField(max_length=20, default=Kind.SANDBOX.value)
     requester = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="requests")
     profile = models.CharField(max_length=63)
     purpose = models.TextField()  # of an extension: why more time
@@ -32,7 +32,7 @@ class Request(models.Model):
     duration = models.DurationField()  # of an extension: what to add
     data_class = models.CharField(max_length=20)
     answers = models.JSONField(default=dict)
-    state = models.CharField(max_length=20, default=State.PENDING)
+    state = models.CharField(max_length=20, default=State.PENDING.value)
     sandbox = models.ForeignKey(Sandbox, null=True, on_delete=models.PROTECT, related_name="requests")
     reasons = models.JSONField(default=list)  # what policy said, for people
     rule = models.JSONField(null=True)  # snapshot of the rule that matched; None: none did

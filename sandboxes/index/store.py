@@ -11,6 +11,7 @@ import asyncio
 import fcntl
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -31,9 +32,10 @@ class Store:
 
     def sweep(self) -> None:
         for path in self._incoming.iterdir():
-            with path.open("rb") as draft:
+            # Gone meanwhile: its writer, another process, has kept it.
+            with suppress(FileNotFoundError), path.open("rb") as draft:
                 if _lock(draft.fileno()):
-                    path.unlink(missing_ok=True)
+                    path.unlink()
 
     def place(self, sha256: str) -> Path:
         return self._files / sha256[:2] / sha256[2:4] / sha256

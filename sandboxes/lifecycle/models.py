@@ -22,7 +22,7 @@ class Sandbox(models.Model):
     spec_hash = models.CharField(max_length=64, blank=True)
     index_token_digest = models.CharField(max_length=64, blank=True)  # sha256, hex; empty: no token works
 
-    phase = models.CharField(max_length=20, default=Phase.PENDING)
+    phase = models.CharField(max_length=20, default=Phase.PENDING.value)
     lease = models.DurationField()  # counted from `ready_at`
     end_reason = models.TextField(blank=True)  # set once, when it leaves for `ending`
     failure = models.TextField(blank=True)  # why a provision failed; decides `failed` over `ended`

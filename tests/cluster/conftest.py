@@ -100,17 +100,15 @@ def templates() -> Templates:
 
 @pytest.fixture(scope="session")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    simulator = Simulator(tmp_path_factory.mktemp("simulator"), "--delete-seconds", "0.2")
-    simulator.start()
-    yield simulator
-    simulator.stop()
+    with Simulator(tmp_path_factory.mktemp("simulator"), "--delete-seconds", "0.2") as simulator:
+        yield simulator
 
 
 @pytest.fixture
 def subject(request: pytest.FixtureRequest, templates: Templates, simulator: Simulator) -> Iterator[Subject]:
     """Every test has an installation of its own, so that no test sees another's namespaces."""
     real = request.param == "real"
-    kubeconfig = _real_kubeconfig(request.config) if real else simulator.kubeconfig
+    kubeconfig = _real_kubeconfig(request.config) if real else str(simulator.kubeconfig)
     cluster = connect(name=request.param, kubeconfig=kubeconfig, context=None)
     listener = socket.create_server((_own_address(kubeconfig) if real else "127.0.0.1", 0))
     address, port = listener.getsockname()[:2]

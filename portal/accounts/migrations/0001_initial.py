@@ -7,8 +7,6 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
-import portal.accounts.permissions
-
 
 class Migration(migrations.Migration):
     initial = True
@@ -75,7 +73,7 @@ class Migration(migrations.Migration):
                 ("department", models.CharField(blank=True, max_length=150)),
                 (
                     "role",
-                    models.CharField(default=portal.accounts.permissions.Role["EMPLOYEE"], max_length=20),
+                    models.CharField(default="employee", max_length=20),
                 ),
                 (
                     "groups",

@@ -41,13 +41,14 @@ def apply(live: Json, applied: Json, *, manager: str, force: bool, now: str) -> 
     merged = merge(live, applied)
     before = own[1] if own else set()
     shared = set().union(*(paths for _, paths in others))
-    for path in sorted(before - wanted.keys() - shared, key=len, reverse=True):
+    # Whole items first: without its key, an item could no longer be found.
+    for path in sorted(before - wanted.keys() - shared, key=lambda path: (path[-1] != ".", -len(path))):
         if path[-1] != "." or not _below(path[:-1], shared):
             _remove(merged, path)
-    entry = _entry(manager, "Apply", applied["apiVersion"], wanted.keys(), now)
+    entry = _entry(manager, "Apply", applied["apiVersion"], now)
     if own and before == wanted.keys():
         entry["time"] = own[0]["time"]
-    merged["metadata"]["managedFields"] = _sorted([*_encoded(others), entry])
+    merged["metadata"]["managedFields"] = _encoded([*others, (entry, set(wanted))])
     return merged
 
 
@@ -56,17 +57,14 @@ def track_update(live: Json | None, updated: Json, *, manager: str, now: str) ->
     before: Leaves = leaves(live) if live else {}
     after = leaves(updated)
     changed = {path for path, value in after.items() if path not in before or before[path] != value}
-    owners = _owners(live) if live else []
-    kept = []
-    for entry, paths in owners:
+    owners: Owners = []
+    for entry, paths in _owners(live) if live else []:
         if _is(entry, manager, "Update"):
             changed |= paths & after.keys()
         else:
-            kept.append((entry, (paths - changed) & after.keys()))
-    entries = _encoded(kept)
-    if changed:
-        entries.append(_entry(manager, "Update", updated["apiVersion"], changed, now))
-    updated["metadata"]["managedFields"] = _sorted(entries)
+            owners.append((entry, (paths - changed) & after.keys()))
+    owners.append((_entry(manager, "Update", updated["apiVersion"], now), changed))
+    updated["metadata"]["managedFields"] = _encoded(owners)
 
 
 def merge(live: Json, applied: Json) -> Json:
@@ -167,20 +165,16 @@ def _is(entry: Json, manager: str, operation: str) -> bool:
 
 
 def _encoded(owners: Owners) -> list[Json]:
-    return [{**entry, "fieldsV1": encode(paths)} for entry, paths in owners if paths]
-
-
-def _sorted(entries: list[Json]) -> list[Json]:
-    """One order, so that applying the same again changes nothing at all."""
+    """Without managers that own nothing; in one order, so that the same again changes nothing at all."""
+    entries = [{**entry, "fieldsV1": encode(paths)} for entry, paths in owners if paths]
     return sorted(entries, key=lambda entry: (entry["manager"], entry["operation"]))
 
 
-def _entry(manager: str, operation: str, api_version: str, paths: Any, now: str) -> Json:
+def _entry(manager: str, operation: str, api_version: str, now: str) -> Json:
     return {
         "manager": manager,
         "operation": operation,
         "apiVersion": api_version,
         "time": now,
         "fieldsType": "FieldsV1",
-        "fieldsV1": encode(paths),
     }

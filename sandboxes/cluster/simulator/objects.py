@@ -246,8 +246,11 @@ class Objects:
             if policy == "Orphan":
                 self._orphan(row)
             if "deletionTimestamp" not in row.data["metadata"]:
-                row = self._mark_deleted(row, policy, options.get("gracePeriodSeconds"))
-            if self._may_go(resource, row.data):
+                self._mark_deleted(row, policy, options.get("gracePeriodSeconds"))
+                if self._may_go(resource, row.data):
+                    return self.store.remove(row), True
+                self.store.save(resource, row.data)
+            elif self._may_go(resource, row.data):
                 return self.store.remove(row), True
         return row.data, False
 
@@ -270,7 +273,8 @@ class Objects:
                 text = f"{word} in precondition: {wanted[field]}, {word} in object meta: {metadata[field]}"
                 raise conflict(row.resource, row.name, f"Precondition failed: {text}")
 
-    def _mark_deleted(self, row: Row, policy: str, grace: int | None) -> Row:
+    @staticmethod
+    def _mark_deleted(row: Row, policy: str, grace: int | None) -> None:
         item = row.data
         metadata = item["metadata"]
         seconds = 0
@@ -282,8 +286,6 @@ class Objects:
             metadata["finalizers"] = [*(metadata.get("finalizers") or ()), _FOREGROUND]
         if row.resource is NAMESPACES:
             item.setdefault("status", {})["phase"] = "Terminating"
-        self.store.save(row.resource, item)
-        return self.get(row.resource, row.namespace, row.name)
 
     def _orphan(self, row: Row) -> None:
         uid = row.data["metadata"]["uid"]

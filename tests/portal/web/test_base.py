@@ -78,3 +78,10 @@ def test_pages_are_not_kept_by_browsers(client_of: ClientOf, alice: User) -> Non
     answer = client_of(alice).get("/")
     assert "no-store" in answer["Cache-Control"]
     assert "HX-Request" in answer["Vary"]
+
+
+def test_history_gets_the_whole_page(client_of: ClientOf, iris: User) -> None:
+    """htmx restores a page it no longer has: a part would be all that the window shows."""
+    headers = {"HX-Request": "true", "HX-History-Restore-Request": "true"}
+    assert "<html" in client_of(iris).get("/queue?q=x", headers=headers).content.decode()
+    assert "<html" not in client_of(iris).get("/queue?q=x", headers={"HX-Request": "true"}).content.decode()

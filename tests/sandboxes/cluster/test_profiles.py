@@ -9,7 +9,25 @@ from sandboxes.cluster.profiles import load_profiles
 from sandboxes.errors import TemplateError
 from tests.sandboxes.cluster.conftest import ROOT
 
-GOOD = (ROOT / "profiles" / "python.yaml").read_text()
+GOOD = """\
+apiVersion: petridish.dev/v1
+kind: Profile
+metadata:
+  name: python
+spec:
+  title: Python
+  summary: For trying things.
+  details: >-
+    All of it,
+    in two lines.
+  risk: low
+  image: python:3.13-slim
+  cpu: 1
+  memory: 1Gi
+  storage: 4Gi
+  gpu: 0
+  maxDuration: P30D
+"""
 
 
 def test_what_is_offered() -> None:
@@ -60,6 +78,14 @@ def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, line: int, messa
         load_profiles(tmp_path)
     assert f"python.yaml:{line}: " in str(caught.value)
     assert message in str(caught.value)
+
+
+def test_the_example_is_right(tmp_path: Path) -> None:
+    folder = tmp_path / "profiles"
+    folder.mkdir()
+    (folder / "python.yaml").write_text(GOOD)
+    profile = load_profiles(tmp_path)["python"]
+    assert (profile.cpu, profile.memory, profile.details) == ("1", "1Gi", "All of it, in two lines.")
 
 
 def test_no_profile_is_a_mistake(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-// The little that HTML and htmx cannot do: clocks that count down, and copying.
+// The little that HTML and htmx cannot do: clocks that count down, copying, and keeping
+// the focus where it is when a live part is drawn anew around a form that is preserved.
 "use strict";
 
 const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
@@ -35,6 +36,18 @@ async function copy(button) {
   }
   setTimeout(() => { button.textContent = "Copy"; }, 2500);
 }
+
+// What is said to screen readers is said once, however often the part is drawn.
+document.addEventListener("htmx:oobBeforeSwap", (event) => {
+  const { target, fragment } = event.detail;
+  if (target.textContent.trim() === fragment.textContent.trim()) event.detail.shouldSwap = false;
+});
+
+let focused = null;
+document.addEventListener("htmx:beforeSwap", () => { focused = document.activeElement; });
+document.addEventListener("htmx:afterSettle", () => {
+  if (focused?.isConnected && document.activeElement === document.body) focused.focus({ preventScroll: true });
+});
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-copy]");
