@@ -232,6 +232,7 @@ def _values(spec: SandboxSpec, profile: Profile) -> dict[str, Any]:
         "quota_storage": add_bytes(spec.storage, PROBE_STORAGE),
         "index_host": spec.index_host,
         "index_port": spec.index_port,
+        "index_trusted_host": "" if spec.index_url.startswith("https:") else spec.index_host,
         "index_url_base64": base64.b64encode(spec.index_url.encode()).decode(),
         "index_peers": _peers(spec.index_addresses),
         "index_aliases": _aliases(spec),

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import psycopg
 import pytest
 
-from tests.flows.portal_process import PortalProcess
+from tests.petridish import ROOT, Petridish, running, wait_for
 from tests.sandboxes.index.upstream_server import UpstreamServer
 from tests.sandboxes.index.wheels import make_wheel
+
+pytestmark = pytest.mark.xdist_group("journey")  # one worker starts it, and the tests are one story
 
 TRIAL = {
     "profile": "python",
@@ -51,10 +52,9 @@ def upstream() -> Iterator[UpstreamServer]:
 
 
 @pytest.fixture(scope="module")
-def portal(upstream: UpstreamServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
-    folder = tmp_path_factory.mktemp("portal")
-    with PortalProcess(folder, {"INDEX_UPSTREAM": upstream.url}) as running:
-        yield running
+def portal(upstream: UpstreamServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Petridish]:
+    with running(tmp_path_factory.mktemp("journey") / "data", INDEX_UPSTREAM=upstream.url) as petridish:
+        yield petridish
 
 
 class Person:
@@ -101,12 +101,11 @@ Cast = Callable[[str], Person]
 
 
 @pytest.fixture
-def person(portal: PortalProcess) -> Iterator[Cast]:
-    tokens = {row["username"]: row["token"] for row in portal.people()}
+def person(portal: Petridish) -> Iterator[Cast]:
     with ExitStack() as stack:
 
         def named(username: str) -> Person:
-            headers = {"Authorization": f"Bearer {tokens[username]}"}
+            headers = {"Authorization": f"Bearer {portal.login(username)['token']}"}
             http = httpx.Client(base_url=f"{portal.url}/api/v1", headers=headers, timeout=30)
             return Person(stack.enter_context(http))
 
@@ -121,27 +120,10 @@ def pip_install(index_url: str, target: Path, *packages: str) -> subprocess.Comp
     )
 
 
-def kill(portal: PortalProcess, name: str) -> None:
+def kill(portal: Petridish, name: str) -> None:
     """`kill -9` for that process of Petridish; waits for it if the last kill was a moment ago."""
-    mark = {"worker": "portal.supervisor.queue worker", "web": "uvicorn"}[name]
-    deadline = time.monotonic() + 20
-    while not (found := _running(portal, mark)):
-        assert time.monotonic() < deadline, f"{name} did not come back"
-        time.sleep(0.05)
-    for process in found:
-        process.kill()
-
-
-def _running(portal: PortalProcess, mark: str) -> list[psutil.Process]:
-    children = psutil.Process(portal.pid).children(recursive=True)
-    return [process for process in children if mark in " ".join(_command(process))]
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
-        return []
+    wait_for(lambda: name in portal.children())
+    portal.children()[name].kill()
 
 
 def test_alice_tries_a_package_and_ends_early(person: Cast, tmp_path: Path) -> None:
@@ -184,11 +166,13 @@ def test_bob_asks_for_a_gpu_and_iris_decides(person: Cast) -> None:
     assert iris.get(f"/sandboxes/{sandbox['id']}")["index_url"] is None
 
 
-def test_a_lease_runs_out(portal: PortalProcess, person: Cast) -> None:
+def test_a_lease_runs_out(portal: Petridish, person: Cast) -> None:
     alice = person("alice")
     request = alice.post("/requests", {**TRIAL, "duration": "PT1M"}, 201)
     sandbox = alice.sandbox_ready(request["sandbox"])
-    with psycopg.connect(portal.database_url()) as database:  # a minute passes
+    with psycopg.connect(
+        (portal.data_dir / "database_url").read_text().strip()
+    ) as database:  # a minute passes
         database.execute(
             "UPDATE lifecycle_sandbox SET expires_at = now(), next_check_at = now() WHERE id = %s",
             [sandbox["id"]],
@@ -199,10 +183,8 @@ def test_a_lease_runs_out(portal: PortalProcess, person: Cast) -> None:
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.3, 0.8])
-@pytest.mark.parametrize("name", ["worker", "web"])
-def test_a_kill_at_any_moment_loses_nothing(
-    portal: PortalProcess, person: Cast, name: str, delay: float
-) -> None:
+@pytest.mark.parametrize("name", ["queue worker", "uvicorn"])
+def test_a_kill_at_any_moment_loses_nothing(portal: Petridish, person: Cast, name: str, delay: float) -> None:
     alice = person("alice")
     request = alice.post("/requests", TRIAL, 201)
     time.sleep(delay)
@@ -214,7 +196,7 @@ def test_a_kill_at_any_moment_loses_nothing(
     assert alice.sandbox_over(sandbox["id"])["receipt"]["document"]["leftovers"] == []
 
 
-def test_omar_reads_the_report_and_the_ledger_holds(portal: PortalProcess, person: Cast) -> None:
+def test_omar_reads_the_report_and_the_ledger_holds(portal: Petridish, person: Cast) -> None:
     omar = person("omar")
     text = omar.text("/reports/usage?from=2020-01-01&to=2100-01-01&by=install&format=csv")
     rows = list(csv.reader(io.StringIO(text)))
@@ -223,11 +205,13 @@ def test_omar_reads_the_report_and_the_ledger_holds(portal: PortalProcess, perso
     actions = {entry["action"] for entry in omar.get("/audit?after=0")}
     assert {"request.submitted", "request.approved", "sandbox.ready"} <= actions
     command = [sys.executable, "manage.py", "verify_ledger"]
-    told = subprocess.run(command, env=portal.environ, capture_output=True, text=True, check=True, timeout=60)
+    told = subprocess.run(
+        command, cwd=ROOT, env=portal.environ, capture_output=True, text=True, check=True, timeout=60
+    )
     assert "The ledger holds" in told.stdout
 
 
-def test_demo_json_is_private(portal: PortalProcess) -> None:
+def test_demo_json_is_private(portal: Petridish) -> None:
     path = portal.data_dir / "demo.json"
     assert path.stat().st_mode & 0o777 == 0o600
     assert {person["username"] for person in json.loads(path.read_text())} == {

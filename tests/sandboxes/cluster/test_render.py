@@ -156,6 +156,14 @@ def test_the_index_name_is_pinned_unless_it_is_an_address(spec: MakeSpec, templa
     assert aliases(render(spec(index_host="192.0.2.1"), templates)) == []
 
 
+def test_certificates_are_checked_where_there_are_any(spec: MakeSpec, templates: Templates) -> None:
+    plain = one(render(spec(), templates).seal, "ConfigMap", "package-settings")["data"]
+    assert plain["PIP_TRUSTED_HOST"] == plain["UV_INSECURE_HOST"] == "index.example"
+    url = "https://name:token@index.example:8081/simple/"
+    secure = one(render(spec(index_url=url), templates).seal, "ConfigMap", "package-settings")["data"]
+    assert secure["PIP_TRUSTED_HOST"] == secure["UV_INSECURE_HOST"] == ""
+
+
 def test_the_probe_is_told_every_target(spec: MakeSpec, templates: Templates) -> None:
     container = render(spec(), templates).probe[0]["spec"]["containers"][0]
     (variable,) = container["env"]
