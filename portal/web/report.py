@@ -2,7 +2,6 @@
 
 from dataclasses import astuple, dataclass
 from datetime import date, datetime, timedelta
-from itertools import islice
 from typing import Final
 from urllib.parse import urlencode
 
@@ -75,12 +74,12 @@ def report(request: HttpRequest) -> HttpResponse:
     asked = _asked(request)
     context = {"asked": asked, "levels": LEVELS, "shown": SHOWN, "error": ""}
     try:
-        found = usage.rows(start=asked.start, end=asked.end, by=asked.by)
+        found = usage.rows(start=asked.start, end=asked.end, by=asked.by, limit=SHOWN + 1)
     except InvalidInputError as error:
         return page(request, "report", {**context, "error": str(error)}, part="results", status=422)
     columns = [name for name in COLUMNS if name in found.columns]
     places = [found.columns.index(name) for name in columns]
-    rows = [[_cell(astuple(row)[place]) for place in places] for row in islice(found, SHOWN + 1)]
+    rows = [[_cell(astuple(row)[place]) for place in places] for row in found]
     context |= {
         "headings": [
             (COLUMNS[name], bool(rows) and rows[0][i].kind == "number") for i, name in enumerate(columns)

@@ -128,7 +128,7 @@ def test_ending_early(client_of: ClientOf, alice: User, bob: User, omar: User, b
 
 
 def test_an_approver_may_end_any(client_of: ClientOf, iris: User, box: Sandbox) -> None:
-    assert "End and delete" in _page(client_of(iris), box)
+    assert "End now" in _page(client_of(iris), box)
     client_of(iris).post(f"/sandboxes/{box.pk}/end")
     box.refresh_from_db()
     assert box.phase == Phase.ENDING
