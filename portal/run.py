@@ -3,19 +3,19 @@
 import os
 import sys
 
+from sandboxes.errors import PetridishError
+
 
 def main() -> int:
     try:
-        from portal.supervisor.supervisor import Supervisor
-    except ImportError as error:
-        sys.stderr.write(f"Petridish: {error}; `make setup` installs what is needed.\n")
-        return 1
-    from sandboxes.errors import PetridishError
+        from portal.supervisor.supervisor import Supervisor  # here, so that what is missing is one line too
 
-    try:
         Supervisor(os.environ).run()
     except PetridishError as error:
         sys.stderr.write(f"Petridish: {error}\n")
+        return 1
+    except ImportError as error:
+        sys.stderr.write(f"Petridish: {error}; `make setup` installs what is needed.\n")
         return 1
     except KeyboardInterrupt:
         return 0

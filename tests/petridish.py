@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -132,8 +132,7 @@ def csrf_token(page: httpx.Response) -> str:
     return found[1]
 
 
-def wait_for(holds: object, seconds: float = PATIENCE) -> None:
-    assert callable(holds)
+def wait_for(holds: Callable[[], object], seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "waited in vain"

@@ -1,10 +1,8 @@
-"""Runs the simulated cluster as its own process, for tests that need one."""
+"""A simulated cluster as a process of its own, which a test may also kill."""
 
-import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,42 +17,29 @@ def free_port() -> int:
 
 
 class Simulator:
-    """`with Simulator(folder) as simulator:`; `kill` and `start` keep port and data."""
+    """Started on a free port; the same data and port again after a restart."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
-        self.port = free_port()
         self.kubeconfig = folder / "kubeconfig"
+        self.port = 0
         self._options = options
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "sandboxes.cluster.simulator",
-            "--port",
-            str(self.port),
-            "--data",
-            str(self.folder),
-        ]
-        environment = {**os.environ, "PYTHONWARNINGS": "default"}
-        self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 30
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("the simulated cluster did not start")
-            time.sleep(0.05)
-
-    def _answers(self) -> bool:
-        with socket.socket() as probe:
-            return self.kubeconfig.exists() and probe.connect_ex(("127.0.0.1", self.port)) == 0
+        where = ["--data", str(self.folder), "--port", str(self.port)]
+        command = [sys.executable, "-m", "sandboxes.cluster.simulator", *where, *self._options]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()  # one line, when it is ready
+        assert "ready" in line, line
+        self.port = int(line.rpartition(":")[2])
 
     def kill(self) -> None:
         """As a power cut would: nothing is asked."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            self._process.communicate()
             self._process = None
 
     def __enter__(self) -> Self:

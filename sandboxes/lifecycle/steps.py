@@ -93,19 +93,17 @@ def _probe(sandbox: Sandbox) -> timedelta | None:
     _check_deadline(sandbox)
     cluster = clusters.get(sandbox.cluster)
     namespace = sandbox.namespace or ""
+    workspace = cluster.workspace(namespace)
+    if workspace.failed:  # first: an image that cannot be pulled keeps the probe waiting too
+        raise PermanentError(f"The workspace does not start: {workspace.message}")
     if not sandbox.probes.filter(passed=True).exists():
-        if (
-            sandbox.attempts
-        ):  # the last look failed: the probe's pod may be gone, and starting it twice is harmless
+        if sandbox.attempts:  # the last look failed: the probe's pod may be gone, and starting it twice is harmless
             cluster.start_probe(clusters.rendered(sandbox, cluster).probe)
         result = cluster.probe(namespace)
         if result is None:
             return SOON
         if not _keep_evidence(sandbox, result):
             return None
-    workspace = cluster.workspace(namespace)
-    if workspace.failed:
-        raise PermanentError(f"The workspace does not start: {workspace.message}")
     if not workspace.ready:
         return SOON
     cluster.delete_probe(namespace)

@@ -21,7 +21,7 @@ from sandboxes.cluster.driver import Cluster, connect
 from sandboxes.cluster.names import sandbox_name
 from sandboxes.cluster.render import Rendered, Templates, load_templates, render
 from sandboxes.cluster.spec import Labels, SandboxSpec, Target
-from tests.cluster.simulated import ROOT, Simulator
+from tests.simulator import ROOT, Simulator
 
 REAL = pytest.param("real", marks=[pytest.mark.cluster, pytest.mark.enable_socket])
 
@@ -108,11 +108,12 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
 def subject(request: pytest.FixtureRequest, templates: Templates, simulator: Simulator) -> Iterator[Subject]:
     """Every test has an installation of its own, so that no test sees another's namespaces."""
     real = request.param == "real"
-    kubeconfig = _real_kubeconfig(request.config) if real else str(simulator.kubeconfig)
-    cluster = connect(name=request.param, kubeconfig=kubeconfig, context=None)
-    listener = socket.create_server((_own_address(kubeconfig) if real else "127.0.0.1", 0))
+    kubeconfig = real_kubeconfig(request.config) if real else str(simulator.kubeconfig)
+    context = os.environ.get("KUBE_CONTEXT") if real else None
+    cluster = connect(name=request.param, kubeconfig=kubeconfig, context=context or None)
+    listener = socket.create_server((own_address(kubeconfig) if real else "127.0.0.1", 0))
     address, port = listener.getsockname()[:2]
-    image = os.environ.get("PETRIDISH_TEST_IMAGE", templates.profiles["python"].image)
+    image = os.environ.get("PETRIDISH_TEST_IMAGE") or templates.profiles["python"].image
     subject = Subject(cluster, not real, kubeconfig, image, address, port, templates)
     try:
         yield subject
@@ -122,7 +123,7 @@ def subject(request: pytest.FixtureRequest, templates: Templates, simulator: Sim
         listener.close()
 
 
-def _real_kubeconfig(config: pytest.Config) -> str:
+def real_kubeconfig(config: pytest.Config) -> str:
     asked = os.environ.get("PETRIDISH_TEST_CLUSTER") == "1" or "cluster" in str(config.option.markexpr)
     path = os.environ.get("KUBECONFIG")
     if not asked or not path or not Path(path).is_file():
@@ -130,7 +131,7 @@ def _real_kubeconfig(config: pytest.Config) -> str:
     return path
 
 
-def _own_address(kubeconfig: str) -> str:
+def own_address(kubeconfig: str) -> str:
     """The address of this machine on the way to the API server: pods reach that one too, mostly."""
     if given := os.environ.get("PETRIDISH_TEST_ADDRESS"):
         return given
@@ -141,4 +142,4 @@ def _own_address(kubeconfig: str) -> str:
         return str(probe.getsockname()[0])
 
 
-__all__ = ["REAL", "Labels", "Subject", "wait_for"]
+__all__ = ["REAL", "Labels", "Subject", "own_address", "real_kubeconfig", "wait_for"]

@@ -32,6 +32,7 @@ def cluster(simulator: Simulator, settings: object) -> Iterator[Cluster]:
 
 def _forget() -> None:
     clusters.get.cache_clear()
+    clusters.templates.cache_clear()
     clusters.forget_facts()
 
 

@@ -154,6 +154,12 @@ class TestFailure:
         assert cluster.namespace(sandbox.namespace or "") is None
         assert "should be blocked, was open" in queries.status(sandbox)
 
+    def test_an_image_that_cannot_be_pulled_is_named(self, sandbox: Sandbox, settings: object) -> None:
+        settings.WORKSPACE_IMAGE = "registry.invalid/nothing:1"  # type: ignore[attr-defined]
+        reconcile_until(sandbox, Phase.FAILED)
+        assert "The workspace does not start" in sandbox.failure
+        assert "registry.invalid/nothing:1" in sandbox.failure
+
     def test_a_namespace_of_somebody_else_is_neither_taken_nor_deleted(
         self, sandbox: Sandbox, cluster: Cluster
     ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.cluster.simulated import Simulator
+from tests.simulator import Simulator
 
 type Json = dict[str, Any]
 

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.cluster.simulated import ROOT, Simulator
 from tests.sandboxes.cluster.simulator.conftest import Client, config_map, pod, wait_for
+from tests.simulator import ROOT, Simulator
 
 type Json = dict[str, Any]
 
