@@ -1,7 +1,7 @@
 """The Celery application. Messages are hints: whatever one would have said, a row says too.
 
-With no broker installed the queue is a folder (kombu's filesystem transport),
-enough for one machine; `BROKER_URL` names Valkey or Redis in production.
+With no broker installed the queue is a folder (`portal.broker`), enough for
+one machine; `BROKER_URL` names Valkey or Redis in production.
 """
 
 import os
@@ -15,23 +15,28 @@ from django.conf import settings
 app = Celery("petridish")
 
 
-def _transport_options() -> dict[str, object]:
+def _broker() -> dict[str, object]:
+    """Celery's settings of the broker."""
     if not settings.CELERY_BROKER_URL.startswith("filesystem:"):
-        return {}
+        return {"broker_url": settings.CELERY_BROKER_URL}
     folder = settings.ENV.data_dir / "broker"
-    for name in ("queue", "control", "processed"):
+    for name in ("queue", "control"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    return {
+    options = {
         "data_folder_in": str(folder / "queue"),
         "data_folder_out": str(folder / "queue"),
         "control_folder": str(folder / "control"),
         "polling_interval": 0.1,
     }
+    return {
+        "broker_url": "filesystem://localhost",
+        "broker_transport": "portal.broker:Transport",
+        "broker_transport_options": options,
+    }
 
 
 app.conf.update(
-    broker_url=settings.CELERY_BROKER_URL,
-    broker_transport_options=_transport_options(),
+    **_broker(),
     broker_connection_retry_on_startup=True,
     task_ignore_result=True,
     task_acks_late=False,  # a lost message is found again by the next sweep of rows
@@ -50,6 +55,11 @@ app.conf.update(
             "schedule": 60.0,
             "options": {"expires": 50},
         },
+        "anchor-ledger": {
+            "task": "sandboxes.audit.tasks.anchor",
+            "schedule": 60.0,
+            "options": {"expires": 50},
+        },
     },
 )
-app.autodiscover_tasks(["sandboxes.lifecycle", "sandboxes.usage"])
+app.autodiscover_tasks(["sandboxes.audit", "sandboxes.lifecycle", "sandboxes.usage"])

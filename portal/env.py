@@ -70,6 +70,7 @@ class Environment:
     broker_url: str
     kubeconfig: str
     kube_context: str
+    kube_user_prefix: str  # before our user names in the cluster's; never guess that its "alice" is ours
     workspace_image: str
     index_upstream: str
     public_url: str
@@ -110,6 +111,7 @@ def read(environ: Mapping[str, str] = os.environ) -> Environment:
         broker_url=_broker_url(environ, production),
         kubeconfig=_kubeconfig(environ, context, data_dir),
         kube_context=context,
+        kube_user_prefix=environ.get("KUBE_USER_PREFIX", "petridish:"),
         workspace_image=environ.get("WORKSPACE_IMAGE", ""),
         index_upstream=environ.get("INDEX_UPSTREAM", ""),
         public_url=_http_url("PUBLIC_URL", public_url),

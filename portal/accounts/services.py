@@ -8,6 +8,7 @@ from portal.accounts.models import User
 from portal.accounts.permissions import Permission, Role
 from sandboxes.audit.services import record
 from sandboxes.errors import ConflictError, InvalidInputError, RefusedError
+from sandboxes.lifecycle.services import look_at_all_of
 
 
 def add_person(
@@ -62,6 +63,8 @@ def set_active(person: User, active: bool, *, by: User | None) -> None:
         if not changed:
             return
         action = "person.enabled" if active else "person.disabled"
+        if not active:
+            look_at_all_of(person.pk)  # the reconciler ends what a disabled person has open
         record(actor=by, action=action, subject=f"person:{person.pk}", data={"username": person.username})
     person.is_active = active
 

@@ -32,7 +32,9 @@ def services(environment: Environment, environ: Mapping[str, str]) -> list[Spec]
 
 
 def _web(environment: Environment, environ: Mapping[str, str]) -> Spec:
-    listen = ["--host", environment.bind, "--port", str(environment.port), "--proxy-headers"]
+    listen = ["--host", environment.bind, "--port", str(environment.port)]
+    # Only behind a proxy are these headers the proxy's; FORWARDED_ALLOW_IPS names it (uvicorn's own setting).
+    listen.append("--proxy-headers" if environment.production else "--no-proxy-headers")
     quiet = ["--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "2"]
     return Spec(
         name="web",

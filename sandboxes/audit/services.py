@@ -10,6 +10,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 from django.utils import timezone
 
+from sandboxes.audit import anchor
 from sandboxes.audit.chain import GENESIS, Link, mac
 from sandboxes.audit.models import Entry
 
@@ -65,14 +66,19 @@ def record(*, actor: Actor | None, action: str, subject: str, data: dict[str, An
 
 
 def verify() -> Verification:
-    """Recomputes the whole chain in one pass, streaming; cost is one read of the ledger."""
+    """Recomputes the whole chain in one pass, streaming, and looks for the head that was kept outside."""
+    head = anchor.read()
     expected_id, previous, count = 1, GENESIS, 0
-    with transaction.atomic():  # one snapshot would do as well: entries never change
-        for entry in Entry.objects.order_by("id").iterator(chunk_size=2000):
-            reason = _fault(entry, expected_id, previous)
-            if reason:
-                return Verification(ok=False, entries=count, first_broken=entry.pk, reason=reason)
-            expected_id, previous, count = entry.pk + 1, entry.mac, count + 1
+    for entry in Entry.objects.order_by("id").iterator(chunk_size=2000):
+        reason = _fault(entry, expected_id, previous)
+        if not reason and head and head.id == entry.pk and head.mac != entry.mac:
+            reason = "it is not the entry that was anchored outside the database"
+        if reason:
+            return Verification(ok=False, entries=count, first_broken=entry.pk, reason=reason)
+        expected_id, previous, count = entry.pk + 1, entry.mac, count + 1
+    if head and head.id >= expected_id:
+        reason = f"it is missing: entries up to {head.id} were anchored outside the database"
+        return Verification(ok=False, entries=count, first_broken=expected_id, reason=reason)
     return Verification(ok=True, entries=count)
 
 

@@ -99,7 +99,7 @@ def rendered(sandbox: Sandbox, cluster: Cluster) -> Rendered:
         name=sandbox.name or "",
         namespace=sandbox.namespace or "",
         profile=sandbox.profile,
-        owner=sandbox.owner.get_username(),
+        owner=f"{settings.KUBE_USER_PREFIX}{sandbox.owner.get_username()}",
         expires_at=sandbox.expires_at.isoformat() if sandbox.expires_at else None,
         index_url=credentialed_index_url(sandbox),
         index_host=host,

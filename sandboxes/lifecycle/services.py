@@ -59,6 +59,14 @@ def extend(*, sandbox_id: int, add: timedelta, by: Actor | None) -> Sandbox:
     return sandbox
 
 
+def look_at_all_of(owner_id: int) -> None:
+    """Has a worker look at everything this person has live, now."""
+    live = Sandbox.objects.filter(owner_id=owner_id, phase__in=LIVE)
+    live.update(next_check_at=timezone.now())
+    for sandbox_id in live.values_list("pk", flat=True):
+        hints.look_at(sandbox_id)
+
+
 def end(sandbox_id: int, *, by: Actor, reason: str = "") -> Sandbox:
     """Ends a live sandbox now. Asking again changes nothing; ConflictError when it is over."""
     while True:  # each turn means that somebody else moved it on, and phases only move forward

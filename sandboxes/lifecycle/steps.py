@@ -22,7 +22,7 @@ from sandboxes.errors import PermanentError
 from sandboxes.lifecycle import clusters, teardown
 from sandboxes.lifecycle.models import Probe, Sandbox
 from sandboxes.lifecycle.moves import move, start_ending
-from sandboxes.lifecycle.phases import Phase
+from sandboxes.lifecycle.phases import LIVE, Phase
 from sandboxes.lifecycle.timing import warn_at
 from sandboxes.lifecycle.tokens import digest, index_token
 
@@ -31,6 +31,9 @@ SOON = timedelta(milliseconds=250)
 
 def take(sandbox: Sandbox) -> timedelta | None:
     """One step for this sandbox in the phase it is in."""
+    if sandbox.phase in LIVE and not sandbox.owner.is_active:
+        start_ending(sandbox, reason="its owner was disabled")
+        return None
     match Phase(sandbox.phase):
         case Phase.PENDING:
             _name(sandbox)
@@ -97,7 +100,9 @@ def _probe(sandbox: Sandbox) -> timedelta | None:
     if workspace.failed:  # first: an image that cannot be pulled keeps the probe waiting too
         raise PermanentError(f"The workspace does not start: {workspace.message}")
     if not sandbox.probes.filter(passed=True).exists():
-        if sandbox.attempts:  # the last look failed: the probe's pod may be gone, and starting it twice is harmless
+        if (
+            sandbox.attempts
+        ):  # the last look failed, perhaps for want of a probe; starting it twice is harmless
             cluster.start_probe(clusters.rendered(sandbox, cluster).probe)
         result = cluster.probe(namespace)
         if result is None:

@@ -37,7 +37,8 @@ class Kubectl:
     context: str
 
     def __call__(self, person: str, namespace: str, *words: str) -> subprocess.CompletedProcess[str]:
-        where = ["--kubeconfig", self.kubeconfig, "--context", self.context, "--as", person, "-n", namespace]
+        cluster = ["--kubeconfig", self.kubeconfig, "--context", self.context]
+        where = [*cluster, "--as", f"petridish:{person}", "-n", namespace]
         return subprocess.run(
             ["kubectl", *where, *words], capture_output=True, text=True, check=False, timeout=90
         )

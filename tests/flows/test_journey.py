@@ -20,7 +20,7 @@ pytestmark = pytest.mark.xdist_group("journey")  # one worker starts it, and the
 Cast = Callable[[str], Person]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # a test of another file may run in between
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Petridish]:
     folder = tmp_path_factory.mktemp("journey") / "data"
     with local_upstream() as upstream, running(folder, INDEX_UPSTREAM=upstream.url) as petridish:

@@ -1,15 +1,27 @@
 """The ledger: nothing in it can be changed, and if somebody manages to, it is found."""
 
 from io import StringIO
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import Error, connection, transaction
 
 from portal.accounts.models import User
-from sandboxes.audit import queries
+from sandboxes.audit import anchor, queries
 from sandboxes.audit.models import Entry
 from sandboxes.audit.services import record, verify
+from sandboxes.errors import PermanentError
+
+
+def _anchor_file() -> Path:
+    return Path(settings.LEDGER_ANCHOR)
+
+
+@pytest.fixture(autouse=True)
+def own_anchor(tmp_path: Path, settings: object) -> None:
+    settings.LEDGER_ANCHOR = tmp_path / "head.json"  # type: ignore[attr-defined]
 
 
 def _write(count: int, actor: User | None = None) -> list[Entry]:
@@ -59,6 +71,32 @@ class TestChain:
         result = verify()
         assert (result.ok, result.first_broken) == (False, broken)
         assert reason in result.reason
+
+    @pytest.mark.parametrize(("left", "broken"), [(2, 3), (0, 1)])
+    def test_an_end_that_was_cut_off_is_missed(self, left: int, broken: int) -> None:
+        _write(4)
+        anchor.keep()
+        assert verify().ok
+        _tamper(f"DELETE FROM audit_entry WHERE id > {left}")  # noqa: S608 -- a number of our own
+        result = verify()
+        assert (result.ok, result.entries, result.first_broken) == (False, left, broken)
+        assert "anchored outside" in result.reason
+        anchor.keep()  # a later look does not cover it up
+        assert not verify().ok
+
+    def test_a_ledger_begun_anew_is_not_the_one_that_was_anchored(self) -> None:
+        _write(2)
+        anchor.keep()
+        _tamper("DELETE FROM audit_entry")
+        _write(3)
+        result = verify()
+        assert (result.ok, result.first_broken) == (False, 2)
+
+    def test_an_anchor_that_cannot_be_read_is_no_proof(self) -> None:
+        _write(1)
+        _anchor_file().write_text("{")
+        with pytest.raises(PermanentError, match="cannot be read"):
+            verify()
 
     def test_a_new_key_cannot_pass_for_the_old_one(self, settings: object) -> None:
         _write(2)

@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 
 from portal.accounts.models import User
+from portal.accounts.services import set_active
 from sandboxes.audit.models import Entry
 from sandboxes.audit.services import verify
 from sandboxes.cluster.driver import Cluster
@@ -235,6 +236,14 @@ class TestFailure:
 
 
 class TestEnd:
+    @pytest.mark.parametrize("when", [Phase.PENDING, Phase.READY])
+    def test_when_its_owner_is_disabled(self, sandbox: Sandbox, alice: User, when: Phase) -> None:
+        reconcile_until(sandbox, when)
+        Sandbox.objects.update(next_check_at=timezone.now() + timedelta(hours=1))
+        set_active(alice, False, by=None)
+        reconcile_until(sandbox, Phase.ENDED)
+        assert sandbox.end_reason == "its owner was disabled"
+
     def test_before_it_was_ready(self, sandbox: Sandbox, alice: User, cluster: Cluster) -> None:
         steps.take(sandbox)
         steps.take(sandbox)

@@ -1,0 +1,52 @@
+"""The ledger's head, kept outside the database.
+
+A chain shows what was changed inside it, but not that its end was cut off. So the
+number and mac of the newest entry are written to a file every minute; `verify`
+wants that entry to be there, unchanged. Who empties the table would have to change
+this file too: keep its folder, or copies of it, where the database's owner cannot.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from django.conf import settings
+
+from sandboxes.audit.models import Entry
+from sandboxes.errors import PermanentError
+
+
+@dataclass(frozen=True)
+class Head:
+    """The newest entry when it was looked at."""
+
+    id: int
+    mac: str
+
+
+def keep() -> None:
+    """Writes the present head down, unless the file knows of a later one: that is for `verify` to tell."""
+    last = Entry.objects.order_by("-id").values_list("id", "mac").first()
+    kept = read()
+    if last is None or (kept is not None and kept.id >= last[0]):
+        return
+    path = Path(settings.LEDGER_ANCHOR)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with draft.open("w") as file:
+        json.dump(asdict(Head(*last)), file)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def read() -> Head | None:
+    """The head as last written down; None before the first time. PermanentError if the file cannot be read."""
+    try:
+        return Head(**json.loads(Path(settings.LEDGER_ANCHOR).read_text()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise PermanentError(
+            f"The ledger's anchor {settings.LEDGER_ANCHOR} cannot be read: {error}."
+        ) from error
