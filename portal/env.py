@@ -141,8 +141,12 @@ def _bracketed(host: str) -> str:
 
 
 def _http_url(name: str, url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("http", "https") and parts.hostname and not parts.username and parts.port != 0
+    except ValueError:  # a port beyond 65535, an IPv6 address without its end
+        whole = False
+    if not whole:
         raise InvalidInputError(f"{name} is {url!r}; set it to http://HOST[:PORT], without credentials.")
     return url.rstrip("/")
 

@@ -14,6 +14,9 @@ def main() -> int:
     except PetridishError as error:
         sys.stderr.write(f"Petridish: {error}\n")
         return 1
+    except OSError as error:  # a folder that is a file, a disk that is full
+        sys.stderr.write(f"Petridish: {error}; see that DATA_DIR can be written to.\n")
+        return 1
     except ImportError as error:
         sys.stderr.write(f"Petridish: {error}; `make setup` installs what is needed.\n")
         return 1

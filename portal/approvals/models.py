@@ -22,7 +22,7 @@ class Kind(StrEnum):
 
 
 class Request(models.Model):
-    """What an employee asks for: a sandbox, or more time for one. `state` changes once, by compare-and-set."""
+    """What an employee asks for: a sandbox, or more time for one. `state` changes once, under its lock."""
 
     kind = models.CharField(max_length=20, default=Kind.SANDBOX.value)
     requester = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="requests")

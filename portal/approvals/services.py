@@ -1,7 +1,8 @@
 """Requests and decisions. Each service writes its rows and ledger entry in one transaction.
 
-Locks are taken in one order everywhere: the person (how many sandboxes they
-have), then the request, then, inside `audit.record`, the ledger.
+Locks are taken in one order everywhere, each only where it is needed: the person
+(how many sandboxes they have), the request, the sandbox, and last, inside
+`audit.record`, the ledger.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from portal.approvals.models import Decision, Kind, Request, State
 from portal.approvals.policy import Facts, Verdict
 from portal.approvals.policy import decide as policy_decide
 from portal.approvals.profiles import all_profiles
+from portal.approvals.queries import sandbox_for
 from portal.approvals.rules import active_rules
 from sandboxes.audit.services import record
 from sandboxes.errors import ConflictError, InvalidInputError, NotFoundError, RefusedError
@@ -113,6 +115,15 @@ def withdraw(request_id: int, *, by: User) -> Request:
         request.save(update_fields=["state"])
         record(actor=by, action="request.withdrawn", subject=f"request:{request.pk}")
     return request
+
+
+def end(sandbox_id: int, *, by: User) -> Sandbox:
+    """Ends one's own sandbox, or anybody's with the permission. Asking again while it ends changes nothing."""
+    sandbox = sandbox_for(by, sandbox_id)
+    theirs = sandbox.owner_id == by.pk and by.may(Permission.REQUEST_SANDBOX)
+    if not theirs and not by.may(Permission.END_ANY_SANDBOX):
+        raise RefusedError("This sandbox is not yours to end.")
+    return lifecycle.end(sandbox_id, by=by)
 
 
 def _require(by: User, permission: Permission) -> None:

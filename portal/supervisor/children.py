@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,8 +116,9 @@ class Child:
             self._leash = None
 
     def _trim_log(self) -> None:
-        if self.spec.log.stat().st_size > LOG_LIMIT:
-            rotate(self.spec.log)
+        with suppress(FileNotFoundError):  # somebody else may rotate it
+            if self.spec.log.stat().st_size > LOG_LIMIT:
+                rotate(self.spec.log)
 
 
 def rotate(log: Path) -> None:

@@ -23,7 +23,6 @@ from sandboxes.audit.models import Entry
 from sandboxes.audit.queries import about
 from sandboxes.errors import ConflictError, InvalidInputError, RefusedError
 from sandboxes.lifecycle import queries as lifecycle
-from sandboxes.lifecycle import services as lifecycle_services
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import OVER, Phase
 from sandboxes.usage import queries as usage
@@ -102,17 +101,13 @@ def extend(request: HttpRequest, sandbox_id: int) -> HttpResponse:
 @require_POST
 @translated
 def end(request: HttpRequest, sandbox_id: int) -> HttpResponse:
-    me = person(request)
-    sandbox = queries.sandbox_for(me, sandbox_id)
-    if not queries.may_end(me, sandbox) and sandbox.phase not in OVER | {Phase.ENDING}:
-        raise RefusedError("This sandbox is not yours to end.")
     try:
-        lifecycle_services.end(sandbox.pk, by=me)
+        services.end(sandbox_id, by=person(request))
     except ConflictError as error:
         messages.warning(request, str(error), extra_tags="wait")
     else:
         messages.success(request, "It is ending. Its receipt appears here.", extra_tags="good")
-    return redirect("sandbox", sandbox.pk)
+    return redirect("sandbox", sandbox_id)
 
 
 def _tell_extension(request: HttpRequest, asked: Request) -> None:

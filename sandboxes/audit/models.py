@@ -1,4 +1,4 @@
-"""The ledger's rows. A trigger (see the first migration) refuses UPDATE, DELETE and TRUNCATE."""
+"""The ledger's rows. A trigger (migration 0002) refuses UPDATE, DELETE and TRUNCATE."""
 
 from django.db import models
 

@@ -4,14 +4,13 @@ Only the worker imports this: the Kubernetes client takes about a second to impo
 """
 
 import socket
+import time
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cache
 from threading import Lock
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.utils import timezone
 
 from sandboxes.cluster.driver import Cluster, connect
 from sandboxes.cluster.render import Rendered, Templates, load_templates, render
@@ -20,7 +19,7 @@ from sandboxes.errors import ClusterUnavailableError, TemporaryError
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.queries import credentialed_index_url
 
-_FACTS_LIVE = timedelta(seconds=60)
+_FACTS_LIVE = 60.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,10 @@ def get(name: str) -> Cluster:
 
 
 class _FactsCache:
-    """Facts change when nodes come and go: a minute old is fresh enough, and one sandbox asks ten times."""
+    """Facts change when nodes come and go: a minute old is fresh enough, and one sandbox asks ten times.
+
+    The lock is not held while a cluster is asked: a slow one must not make other workers wait.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -52,16 +54,17 @@ class _FactsCache:
 
     def of(self, cluster: Cluster) -> Facts:
         with self._lock:
-            now = timezone.now().timestamp()
-            at, facts = self._kept.get(cluster.name, (0.0, None))
-            if facts is None or now - at > _FACTS_LIVE.total_seconds():
-                facts = Facts(
-                    simulated=cluster.info().simulated,
-                    blocked_targets=cluster.default_blocked_targets(),
-                    dns=cluster.dns_addresses(),
-                )
-                self._kept[cluster.name] = (now, facts)
-            return facts
+            kept = self._kept.get(cluster.name)
+        if kept is not None and time.monotonic() - kept[0] < _FACTS_LIVE:
+            return kept[1]
+        asked = Facts(
+            simulated=cluster.info().simulated,
+            blocked_targets=cluster.default_blocked_targets(),
+            dns=cluster.dns_addresses(),
+        )
+        with self._lock:
+            self._kept[cluster.name] = (time.monotonic(), asked)
+        return asked
 
     def forget(self) -> None:
         with self._lock:

@@ -20,9 +20,12 @@ def move(
     actor: Actor | None = None,
     data: dict[str, Any] | None = None,
     next_check_at: datetime | None = None,
+    only_if: dict[str, Any] | None = None,
     **changes: Any,
 ) -> bool:
     """Compare-and-set from the phase `sandbox` was read in; True if this call won.
+
+    `only_if` are further conditions on the row, as `filter` takes them.
 
     The ledger entry is in the same transaction; the hint to a worker follows the
     commit. `next_check_at` None means at once, except in a phase that is over.
@@ -32,7 +35,7 @@ def move(
     now = timezone.now()
     over = not MOVES[to]
     with transaction.atomic():
-        won = Sandbox.objects.filter(pk=sandbox.pk, phase=sandbox.phase).update(
+        won = Sandbox.objects.filter(pk=sandbox.pk, phase=sandbox.phase, **(only_if or {})).update(
             phase=to,
             phase_at=now,
             attempts=0,
@@ -49,12 +52,20 @@ def move(
     return True
 
 
-def start_ending(sandbox: Sandbox, *, reason: str, actor: Actor | None = None, failure: str = "") -> bool:
+def start_ending(
+    sandbox: Sandbox,
+    *,
+    reason: str,
+    actor: Actor | None = None,
+    failure: str = "",
+    only_if: dict[str, Any] | None = None,
+) -> bool:
     """Into `ending`, from any live phase. The index token stops working with this very commit."""
     return move(
         sandbox,
         Phase.ENDING,
         actor=actor,
+        only_if=only_if,
         data={"reason": reason, **({"failure": failure} if failure else {})},
         end_reason=reason,
         failure=failure,

@@ -1,7 +1,7 @@
 """The phases of a sandbox and the only moves between them.
 
     pending → provisioning → probing → ready → ending → ended
-                  └────────────┴────────────────┘  └──→ failed
+       └────────────┴────────────┴────────────────┘ └──→ failed
 
 A provision that fails goes through `ending` too: what it made must be seen gone.
 """

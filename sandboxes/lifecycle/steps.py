@@ -17,7 +17,7 @@ from django.utils import timezone
 from sandboxes.audit.services import record
 from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.names import sandbox_name
-from sandboxes.cluster.spec import ProbeResult
+from sandboxes.cluster.spec import KubeObject, ProbeResult
 from sandboxes.errors import PermanentError
 from sandboxes.lifecycle import clusters, teardown
 from sandboxes.lifecycle.models import Probe, Sandbox
@@ -69,8 +69,7 @@ def _provision(sandbox: Sandbox) -> timedelta | None:
     _check_deadline(sandbox)
     cluster = clusters.get(sandbox.cluster)
     rendered = clusters.rendered(sandbox, cluster)
-    uid = cluster.ensure_namespace(rendered.seal[0])
-    _keep_uid(sandbox, uid)
+    _make_namespace(sandbox, cluster, rendered.seal[0])
     cluster.apply(rendered.seal[1:])
     if not cluster.quota_ready(sandbox.namespace or ""):
         return SOON
@@ -80,15 +79,16 @@ def _provision(sandbox: Sandbox) -> timedelta | None:
     return None
 
 
-def _keep_uid(sandbox: Sandbox, uid: str) -> None:
-    if sandbox.namespace_uid == uid:
-        return
+def _make_namespace(sandbox: Sandbox, cluster: Cluster, namespace: KubeObject) -> None:
+    """Creates it once and writes its uid down; one that went away meanwhile is not made a second time."""
     if sandbox.namespace_uid:
-        raise PermanentError(
-            f"Namespace {sandbox.namespace} was replaced by another while it was being made."
-        )
-    Sandbox.objects.filter(pk=sandbox.pk).update(namespace_uid=uid)
-    sandbox.namespace_uid = uid
+        state = cluster.namespace(sandbox.namespace or "")
+        if state is None or state.uid != sandbox.namespace_uid:
+            raise PermanentError(f"Namespace {sandbox.namespace} was deleted by somebody else while it was made.")
+        cluster.update_namespace(namespace, uid=sandbox.namespace_uid)
+        return
+    sandbox.namespace_uid = cluster.ensure_namespace(namespace)
+    sandbox.save(update_fields=["namespace_uid"])
 
 
 def _probe(sandbox: Sandbox) -> timedelta | None:
@@ -163,7 +163,8 @@ def _watch(sandbox: Sandbox) -> timedelta | None:
     assert sandbox.expires_at is not None  # noqa: S101 -- set in the same update as the phase
     now = timezone.now()
     if sandbox.expires_at <= now:
-        start_ending(sandbox, reason="expired")
+        # An extension may have been granted since the row was read: then it is not expired after all.
+        start_ending(sandbox, reason="expired", only_if={"expires_at__lte": now})
         return None
     warning = warn_at(sandbox.expires_at, sandbox.lease)
     if warning <= now and sandbox.warned_at is None:

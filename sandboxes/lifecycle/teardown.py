@@ -16,13 +16,14 @@ from django.utils import timezone
 
 from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.spec import Labels, NamespaceState
-from sandboxes.errors import PermanentError
+from sandboxes.errors import ConflictError, PermanentError
 from sandboxes.lifecycle import clusters
 from sandboxes.lifecycle.models import Receipt, Sandbox
 from sandboxes.lifecycle.moves import move
 from sandboxes.lifecycle.phases import Phase
 
 SOON = timedelta(milliseconds=400)
+_ACCESS = {"RoleBinding", "Secret"}  # what lets somebody in
 
 
 def take(sandbox: Sandbox) -> timedelta | None:
@@ -52,18 +53,25 @@ def _take_apart(sandbox: Sandbox, cluster: Cluster) -> timedelta:
     if "existed" not in sandbox.teardown:
         _note_once(sandbox, existed=cluster.inventory(namespace))
     cluster.revoke_access(namespace)
-    _note_once(sandbox, access_revoked_at=_now())
+    _note_revoked(sandbox, cluster)
     cluster.delete_workloads(namespace)
     if cluster.pods_left(namespace):
         return SOON
     if sandbox.workloads_gone_at is None:
         sandbox.workloads_gone_at = timezone.now()
         sandbox.save(update_fields=["workloads_gone_at"])
-    _note_once(
-        sandbox, namespace_deleted_at=_now()
-    )  # before the call: it may succeed and we may not live to say so
     cluster.delete_namespace(namespace, sandbox.namespace_uid)
+    _note_once(sandbox, namespace_deleted_at=_now())  # had we died here, the next look finds it Terminating
     return SOON
+
+
+def _note_revoked(sandbox: Sandbox, cluster: Cluster) -> None:
+    """Looks before it says so."""
+    if "access_revoked_at" in sandbox.teardown:
+        return
+    left = {item.partition("/")[0] for item in cluster.inventory(sandbox.namespace or "")}
+    if not left & _ACCESS:
+        _note_once(sandbox, access_revoked_at=_now())
 
 
 def _check_ours(sandbox: Sandbox, state: NamespaceState) -> None:
@@ -108,7 +116,8 @@ def _close(sandbox: Sandbox, *, leftovers_checked: bool) -> None:
     document = _document(sandbox, leftovers_checked=leftovers_checked)
     with transaction.atomic():
         Receipt.objects.get_or_create(sandbox=sandbox, defaults={"document": document})
-        move(sandbox, to, data={"receipt": document}, ended_at=timezone.now())
+        if not move(sandbox, to, data={"receipt": document}, ended_at=timezone.now()):
+            raise ConflictError("Another worker wrote the receipt.")  # and this transaction writes none
 
 
 def _document(sandbox: Sandbox, *, leftovers_checked: bool) -> dict[str, Any]:

@@ -26,12 +26,17 @@ def cluster(simulator: Simulator, settings: object) -> Iterator[Cluster]:
     """The driver, as the lifecycle itself gets it."""
     settings.KUBECONFIG = str(simulator.kubeconfig)  # type: ignore[attr-defined]
     _forget()
-    yield clusters.get("simulated")
-    _forget()
+    try:
+        yield clusters.get("simulated")
+    finally:
+        _forget()
+
+
+_get = clusters.get  # a test may put something in its place
 
 
 def _forget() -> None:
-    clusters.get.cache_clear()
+    _get.cache_clear()
     clusters.templates.cache_clear()
     clusters.forget_facts()
 

@@ -1,8 +1,6 @@
 """From pending to the receipt, against the simulated cluster, and what happens when something goes wrong."""
 
-import contextlib
 import time
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -14,9 +12,10 @@ from sandboxes.audit.models import Entry
 from sandboxes.audit.services import verify
 from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.kinds import kind
-from sandboxes.errors import ConflictError, NotFoundError
-from sandboxes.lifecycle import engine, queries, services, steps
+from sandboxes.errors import ClusterUnavailableError, ConflictError, NotFoundError
+from sandboxes.lifecycle import clusters, engine, queries, services, steps
 from sandboxes.lifecycle.models import Probe, Receipt, Sandbox
+from sandboxes.lifecycle.moves import move
 from sandboxes.lifecycle.phases import Phase
 from sandboxes.lifecycle.tokens import digest, index_token
 from tests.simulator import Simulator
@@ -138,6 +137,44 @@ def test_an_extension_lengthens_the_lease_and_warns_again(sandbox: Sandbox, alic
     sandbox.refresh_from_db()
     assert sandbox.expires_at == sandbox.ready_at + timedelta(minutes=20)
     assert sandbox.warned_at is None
+    assert actions(sandbox).count("extended") == 2
+
+
+def test_an_extension_granted_at_the_last_moment_is_kept(sandbox: Sandbox, alice: User) -> None:
+    reconcile_until(sandbox, Phase.READY)
+    Sandbox.objects.update(expires_at=timezone.now())
+    sandbox.refresh_from_db()  # the worker has read it …
+    services.extend(sandbox_id=sandbox.pk, add=timedelta(hours=1), by=alice)  # … and only then it is granted
+    steps.take(sandbox)
+    sandbox.refresh_from_db()
+    assert sandbox.phase == Phase.READY
+
+
+def test_a_cluster_that_wants_to_be_left_alone_does_not_lengthen_a_lease(
+    sandbox: Sandbox, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reconcile_until(sandbox, Phase.READY)
+    Sandbox.objects.update(expires_at=timezone.now() + timedelta(seconds=5), next_check_at=timezone.now())
+
+    def busy(name: str) -> Cluster:
+        raise ClusterUnavailableError("Too many requests.", retry_after=600)
+
+    monkeypatch.setattr("sandboxes.lifecycle.clusters.get", busy)
+    engine.reconcile(sandbox.pk)
+    sandbox.refresh_from_db()
+    assert sandbox.expires_at is not None
+    assert sandbox.next_check_at is not None
+    assert sandbox.next_check_at <= sandbox.expires_at + timedelta(seconds=1)
+
+
+def test_a_stale_reader_moves_nothing(sandbox: Sandbox, alice: User) -> None:
+    stale = Sandbox.objects.get(pk=sandbox.pk)
+    services.end(sandbox.pk, by=alice)
+    before = actions(sandbox)
+    assert move(stale, Phase.PROVISIONING) is False
+    assert actions(sandbox) == before
+    with pytest.raises(ConflictError):
+        move(stale, Phase.READY)  # no such move, whoever reads what
 
 
 class TestFailure:
@@ -172,6 +209,19 @@ class TestFailure:
         state = cluster.namespace(sandbox.namespace or "")
         assert state is not None
         assert (state.uid, state.phase) == (uid, "Active")
+
+    def test_a_namespace_deleted_while_it_was_made_is_not_made_again(
+        self, sandbox: Sandbox, cluster: Cluster
+    ) -> None:
+        steps.take(sandbox)
+        uid = cluster.ensure_namespace(clusters.rendered(sandbox, cluster).seal[0])
+        Sandbox.objects.update(namespace_uid=uid)
+        cluster.delete_namespace(sandbox.namespace or "", uid)
+        while cluster.namespace(sandbox.namespace or "") is not None:
+            time.sleep(0.05)
+        reconcile_until(sandbox, Phase.FAILED)
+        assert "deleted by somebody else" in sandbox.failure
+        assert cluster.namespace(sandbox.namespace or "") is None
 
     def test_a_profile_that_is_gone(self, sandbox: Sandbox) -> None:
         Sandbox.objects.update(profile="abacus")
@@ -260,65 +310,6 @@ class TestEnd:
             services.end(sandbox.pk, by=alice)
         with pytest.raises(NotFoundError):
             services.end(10**9, by=alice)
-
-
-class KilledError(BaseException):
-    """Not an Exception: nothing in the code may catch it, as nothing catches `kill -9`."""
-
-
-def _dying_at(call: int, dies_after: bool) -> Callable[[Cluster], Cluster]:
-    """A cluster whose process dies before or after its n-th call."""
-
-    class Dying:
-        def __init__(self, real: Cluster) -> None:
-            self._real, self._left, self.name = real, call, real.name
-
-        def __getattr__(self, name: str) -> object:
-            method = getattr(self._real, name)
-
-            def run(*args: object, **options: object) -> object:
-                self._left -= 1
-                if self._left == 0 and not dies_after:
-                    raise KilledError
-                result = method(*args, **options)
-                if self._left == 0:
-                    raise KilledError
-                return result
-
-            return run
-
-    return Dying  # type: ignore[return-value]
-
-
-@pytest.mark.parametrize("dies_after", [False, True])
-@pytest.mark.parametrize("first", range(1, 15))
-def test_killed_between_any_two_calls_the_journey_goes_on(
-    sandbox: Sandbox,
-    alice: User,
-    cluster: Cluster,
-    monkeypatch: pytest.MonkeyPatch,
-    first: int,
-    dies_after: bool,
-) -> None:
-    """One death on the way up at that call, one on the way down; each time a new worker takes over."""
-
-    def die_once_then_reach(phase: Phase) -> None:
-        with monkeypatch.context() as patch:
-            dying = _dying_at(first, dies_after)(cluster)
-            patch.setattr("sandboxes.lifecycle.clusters.get", lambda name: dying)
-            with contextlib.suppress(KilledError):
-                reconcile_until(sandbox, phase)
-        reconcile_until(sandbox, phase)
-
-    die_once_then_reach(Phase.READY)
-    assert Probe.objects.filter(sandbox=sandbox, passed=True).count() == 1
-    services.end(sandbox.pk, by=alice)
-    die_once_then_reach(Phase.ENDED)
-    assert cluster.namespace(sandbox.namespace or "") is None
-    assert Receipt.objects.filter(sandbox=sandbox).count() == 1
-    assert actions(sandbox)[-1] == "ended"
-    assert len(actions(sandbox)) == 7
-    assert verify().ok
 
 
 @pytest.mark.django_db(transaction=True)
