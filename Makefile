@@ -16,7 +16,8 @@ test: .venv/ready
 	@$(PY) -m pytest $(PYTEST_ARGS)
 
 test-cluster: .venv/ready
-	PETRIDISH_TEST_CLUSTER=1 PETRIDISH_TEST_IMAGE=$(WORKSPACE_IMAGE) $(PY) -m pytest -m cluster tests/cluster
+	PETRIDISH_TEST_CLUSTER=1 PETRIDISH_TEST_IMAGE=$(WORKSPACE_IMAGE) PETRIDISH_TEST_CONTEXT=$(KUBE_CONTEXT) \
+	  $(PY) -m pytest -m cluster tests/cluster
 
 setup: .venv/ready
 

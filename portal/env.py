@@ -72,6 +72,8 @@ class Environment:
     kube_context: str
     kube_user_prefix: str  # before our user names in the cluster's; never guess that its "alice" is ours
     workspace_image: str
+    image_registries: tuple[str, ...]  # empty: any
+    image_digests_required: bool
     index_upstream: str
     public_url: str
     allowed_hosts: tuple[str, ...]
@@ -113,6 +115,8 @@ def read(environ: Mapping[str, str] = os.environ) -> Environment:
         kube_context=context,
         kube_user_prefix=environ.get("KUBE_USER_PREFIX", "petridish:"),
         workspace_image=environ.get("WORKSPACE_IMAGE", ""),
+        image_registries=_list(environ, "IMAGE_REGISTRIES"),
+        image_digests_required=_digests(environ),
         index_upstream=environ.get("INDEX_UPSTREAM", ""),
         public_url=_http_url("PUBLIC_URL", public_url),
         allowed_hosts=_hosts(environ, production),
@@ -143,7 +147,9 @@ def _bracketed(host: str) -> str:
 def _http_url(name: str, url: str) -> str:
     try:
         parts = urlsplit(url)
-        whole = parts.scheme in ("http", "https") and parts.hostname and not parts.username and parts.port != 0
+        whole = (
+            parts.scheme in ("http", "https") and parts.hostname and not parts.username and parts.port != 0
+        )
     except ValueError:  # a port beyond 65535, an IPv6 address without its end
         whole = False
     if not whole:
@@ -186,8 +192,20 @@ def _broker_url(environ: Mapping[str, str], production: bool) -> str:
     return "filesystem://"
 
 
+def _list(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """What stands between commas."""
+    return tuple(part.strip() for part in environ.get(name, "").split(",") if part.strip())
+
+
+def _digests(environ: Mapping[str, str]) -> bool:
+    value = environ.get("IMAGE_DIGESTS") or "optional"
+    if value not in ("optional", "required"):
+        raise InvalidInputError(f"IMAGE_DIGESTS is {value!r}; set it to optional or required.")
+    return value == "required"
+
+
 def _hosts(environ: Mapping[str, str], production: bool) -> tuple[str, ...]:
-    hosts = tuple(host.strip() for host in environ.get("ALLOWED_HOSTS", "").split(",") if host.strip())
+    hosts = _list(environ, "ALLOWED_HOSTS")
     if production and not hosts:
         raise InvalidInputError(
             "ALLOWED_HOSTS is not set; name the portal's host names, separated by commas."

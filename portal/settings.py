@@ -168,6 +168,8 @@ KUBE_CONTEXT = ENV.kube_context
 KUBE_USER_PREFIX = ENV.kube_user_prefix
 LEDGER_ANCHOR = ENV.data_dir / "ledger-head.json"
 WORKSPACE_IMAGE = ENV.workspace_image
+IMAGE_REGISTRIES = ENV.image_registries
+IMAGE_DIGESTS_REQUIRED = ENV.image_digests_required
 INDEX_URL = ENV.index_url
 PUBLIC_URL = ENV.public_url
 PROVISION_DEADLINE = timedelta(minutes=10)

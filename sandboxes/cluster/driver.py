@@ -91,10 +91,6 @@ class Cluster:
                 metadata = item["metadata"]
                 self._api.apply(self._kind(item).path(metadata["namespace"], metadata["name"]), item)
 
-    def grant_access(self, objects: Iterable[KubeObject]) -> None:
-        """Let the owner in. Whether the probe passed is for the caller to have seen."""
-        self.apply(objects)
-
     def ensure_namespace(self, item: KubeObject) -> str:
         """Create the namespace, or bring ours up to date; its UID.
 

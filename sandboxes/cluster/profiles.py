@@ -23,6 +23,10 @@ _IMAGE: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}$")
 _PACKAGE: Final = re.compile(
     r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(\[[a-z0-9,-]+\])?(==[A-Za-z0-9.+!]+)?$"
 )
+# A RuntimeClass is named by a DNS-1123 subdomain of at most 253 characters.
+_RUNTIME_CLASS: Final = re.compile(
+    r"^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+)
 _FIELDS: Final = frozenset(
     (
         "title",
@@ -36,9 +40,10 @@ _FIELDS: Final = frozenset(
         "gpu",
         "maxDuration",
         "packages",
+        "runtimeClass",
     )
 )
-_OPTIONAL: Final = frozenset(("details", "packages"))
+_OPTIONAL: Final = frozenset(("details", "packages", "runtimeClass"))
 _MAX_GPUS: Final = 16
 
 
@@ -46,7 +51,10 @@ _MAX_GPUS: Final = 16
 class Profile:
     """A sandbox template: its words for people, and its size.
 
-    `packages` are installed from our index once the workspace is up.
+    `packages` are installed from our index once the workspace is up. `runtime_class`
+    is the cluster's RuntimeClass (gVisor, Kata) that all its pods run under; "" means
+    the cluster's default. What overhead a RuntimeClass itself declares is counted
+    against the sandbox's quota.
     """
 
     name: str
@@ -61,6 +69,7 @@ class Profile:
     max_duration: timedelta
     details: str = ""
     packages: tuple[str, ...] = ()
+    runtime_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +129,7 @@ def _profile(document: Document, stem: str, image_override: str | None) -> Profi
         gpu=fields.take("gpu", _gpu),
         max_duration=fields.take("maxDuration", _duration),
         packages=fields.take("packages", _packages, ()),
+        runtime_class=fields.take("runtimeClass", _runtime_class, ""),
     )
 
 
@@ -176,6 +186,12 @@ def _risk(value: Any) -> Literal["low", "high"]:
 def _image(value: Any) -> str:
     if not isinstance(value, str) or not _IMAGE.fullmatch(value):
         raise ValueError("must be an image reference")
+    return value
+
+
+def _runtime_class(value: Any) -> str:
+    if not isinstance(value, str) or not _RUNTIME_CLASS.fullmatch(value):
+        raise ValueError("must be the name of a RuntimeClass, a DNS-1123 subdomain")
     return value
 
 

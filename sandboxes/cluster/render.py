@@ -2,10 +2,10 @@
 
 `k8s-templates/sandbox/NN-kind.yaml` are numbered in apply order, and the number
 says the stage: below 40 the seal, 40s the standard workspace, 50s the probe, 60s
-access. What a mistake in a template could cost is checked here, not trusted:
-every namespaced object lands in the sandbox's namespace, nothing that grants
-access is rendered before the probe's turn, and no network policy may hold a rule
-without peers, because Kubernetes reads an empty peer list as "everybody".
+access. What a mistake in a template could cost is checked here and in `seal`, not
+trusted: every namespaced object lands in the sandbox's namespace, nothing that
+grants access is rendered before the probe's turn, no network policy may mean
+everybody, and no object may replace one of the seal's.
 """
 
 import base64
@@ -16,12 +16,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from sandboxes.cluster.kinds import KINDS
 from sandboxes.cluster.profiles import Profile, load_profile_file, load_profile_files
 from sandboxes.cluster.quantities import add_bytes, add_cpu, parse_quantity
+from sandboxes.cluster.seal import Built, check_policy, check_runtime_class, check_seal, check_unique
 from sandboxes.cluster.spec import KubeObject, Labels, SandboxSpec, Target
 from sandboxes.cluster.templates import Document, load_documents
 from sandboxes.errors import InvalidInputError, TemplateError
@@ -102,7 +104,7 @@ def render(spec: SandboxSpec, templates: Templates) -> Rendered:
     own = templates.workspaces[spec.profile]
     sources = {**templates.stages, "workspace": own or templates.stages["workspace"]}
     stages = {stage: _objects(stage, documents, values) for stage, documents in sources.items()}
-    _check_seal(stages["seal"], templates.stages["seal"][0])
+    _check_built(spec, {stage: list(zip(stages[stage], sources[stage], strict=True)) for stage in stages})
     spec_hash = _hash(stages.values())
     for stage, objects in stages.items():
         for item in objects:
@@ -114,6 +116,13 @@ def render(spec: SandboxSpec, templates: Templates) -> Rendered:
         access=stages["access"],
         spec_hash=spec_hash,
     )
+
+
+def _check_built(spec: SandboxSpec, stages: Mapping[Stage, list[Built]]) -> None:
+    """What can only be judged of all objects together."""
+    check_seal(stages["seal"])
+    check_unique(chain.from_iterable(stages.values()))
+    check_runtime_class((*stages["workspace"], *stages["probe"]), spec.runtime_class)
 
 
 def _files(root: Path) -> list[Path]:
@@ -151,6 +160,7 @@ def _trial(profile: Profile, templates: Templates) -> str | None:
         memory=profile.memory,
         storage=profile.storage,
         gpu=profile.gpu,
+        runtime_class=profile.runtime_class,
         blocked_targets=(Target("api", "192.0.2.2", 6443),),
         dns=("192.0.2.3",),
     )
@@ -218,6 +228,7 @@ def _values(spec: SandboxSpec, profile: Profile) -> dict[str, Any]:
         "profile": spec.profile,
         "owner": spec.owner,
         "image": spec.image,
+        "runtime_class": spec.runtime_class or None,  # None leaves the field out
         "packages": " ".join(profile.packages),
         "cpu": spec.cpu,
         "memory": spec.memory,
@@ -313,42 +324,13 @@ def _object(stage: Stage, document: Document, values: Mapping[str, Any]) -> Kube
         raise document.at("metadata").error("metadata.name is missing")
     if (item["apiVersion"], item["kind"]) not in KINDS:
         raise document.at("kind").error(f"a sandbox is not made of {item['apiVersion']} {item['kind']}")
-    if (item["kind"] in _ACCESS_KINDS) != (stage == "access"):
+    misplaced = (item["kind"] in _ACCESS_KINDS) != (stage == "access")
+    # A second Namespace would be given this sandbox's name, and take the first one's labels away.
+    if misplaced or (item["kind"] == "Namespace" and stage != "seal"):
         raise document.at("kind").error(f"{item['kind']} does not belong to the {stage}")
     if item["kind"] == "NetworkPolicy":
-        _check_policy(item, document)
+        check_policy(item, document)
     return item
-
-
-def _check_policy(item: KubeObject, document: Document) -> None:
-    """No rule may reach or admit everybody (NetworkPolicySpec: an empty list "matches all")."""
-    spec = item.get("spec")
-    if not isinstance(spec, dict) or not isinstance(spec.get("policyTypes"), list):
-        raise document.at("spec", "policyTypes").error("a network policy must say its policyTypes")
-    for direction, peers in (("egress", "to"), ("ingress", "from")):
-        for number, rule in enumerate(spec.get(direction) or []):
-            entries = rule.get(peers) if isinstance(rule, dict) else None
-            if not isinstance(entries, list) or not entries or not all(entries):
-                place = document.at("spec", direction, str(number))
-                raise place.error(f"an {direction} rule without {peers!r} would allow everything")
-
-
-def _check_seal(seal: tuple[KubeObject, ...], first: Document) -> None:
-    """The namespace comes first, once, and something in it denies all traffic."""
-    kinds = [item["kind"] for item in seal]
-    if kinds[0] != "Namespace" or kinds.count("Namespace") != 1:
-        raise first.at("kind").error("the seal must begin with its one Namespace")
-    if not any(item["kind"] == "NetworkPolicy" and _denies_all(item["spec"]) for item in seal):
-        raise first.place.error("no network policy of the seal denies all traffic of all pods")
-
-
-def _denies_all(spec: dict[str, Any]) -> bool:
-    return (
-        spec.get("podSelector") == {}
-        and set(spec["policyTypes"]) == {"Ingress", "Egress"}
-        and not spec.get("ingress")
-        and not spec.get("egress")
-    )
 
 
 def _hash(stages: Iterable[tuple[KubeObject, ...]]) -> str:

@@ -20,7 +20,7 @@ class Labels:
     PROFILE: Final = "petridish.dev/profile"
     SPEC_HASH: Final = "petridish.dev/spec-hash"
     STAGE: Final = "petridish.dev/stage"  # seal, workspace, probe or access: how the driver finds its own
-    OWNER: Final = "petridish.dev/owner"
+    OWNER: Final = "petridish.dev/owner"  # the cluster's user name, as in the RoleBinding
     EXPIRES_AT: Final = "petridish.dev/expires-at"
 
 
@@ -37,9 +37,12 @@ class Target:
 class SandboxSpec:
     """Everything a rendered sandbox depends on: the same spec renders the same objects.
 
-    `index_url` carries credentials (`http://NAME:TOKEN@host:port/simple/`).
+    `owner` is the user's name as the *cluster* knows it ("petridish:alice"), which is
+    what the RoleBinding names and the namespace is annotated with: not the portal's
+    user name. `index_url` carries credentials (`http://NAME:TOKEN@host:port/simple/`).
     `index_addresses` and `dns` are IP addresses, because that is all a network
     policy can say. Quantities are Kubernetes quantities ("500m", "2Gi").
+    `runtime_class` is a RuntimeClass's name, "" for the cluster's default.
     """
 
     sandbox_id: int
@@ -60,6 +63,7 @@ class SandboxSpec:
     gpu: int
     blocked_targets: tuple[Target, ...] = ()
     dns: tuple[str, ...] = ()
+    runtime_class: str = ""
 
 
 type Expected = Literal["blocked", "open"]

@@ -2,13 +2,14 @@
 
 Filling happens on parsed values, never on text, so no value (an owner's name,
 say) can add a line, a key or a document. A value that is nothing but `${x}`
-becomes `x` itself, with its type: a number, a list, a mapping; anything else is
-joined as text. `$${x}` stays `${x}`. Every mistake names file and line, which is
+becomes `x` itself, with its type: a number, a list, a mapping; if `x` is None, the
+key (or list item) goes away, which is how an optional field is left out. Anything
+else is joined as text. `$${x}` stays `${x}`. Every mistake names file and line, which is
 why the YAML is read node by node instead of loaded.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -77,7 +78,8 @@ class Document:
 
     def filled(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """A fresh object with every hole filled."""
-        return {key: _fill(value, values) for key, value in self.content.items()}
+        content: dict[str, Any] = _fill(self.content, values)
+        return content
 
 
 def load_documents(path: Path) -> list[Document]:
@@ -164,7 +166,15 @@ def _fill(value: Any, values: Mapping[str, Any]) -> Any:
     if isinstance(value, Hole):
         return value.fill(values)
     if isinstance(value, dict):
-        return {key: _fill(item, values) for key, item in value.items()}
+        return dict(_kept(value.items(), values))
     if isinstance(value, list):
-        return [_fill(item, values) for item in value]
+        return [item for _, item in _kept(enumerate(value), values)]
     return value
+
+
+def _kept[K](items: Iterable[tuple[K, Any]], values: Mapping[str, Any]) -> Iterator[tuple[K, Any]]:
+    """Entries filled, without those whose hole was filled with None; a template's own `null` stays."""
+    for key, item in items:
+        filled = _fill(item, values)
+        if filled is not None or item is None:
+            yield key, filled

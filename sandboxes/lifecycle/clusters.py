@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from sandboxes.cluster.driver import Cluster, connect
+from sandboxes.cluster.images import check_image
 from sandboxes.cluster.render import Rendered, Templates, load_templates, render
 from sandboxes.cluster.spec import SandboxSpec, Target
-from sandboxes.errors import ClusterUnavailableError, TemporaryError
+from sandboxes.errors import ClusterUnavailableError, InvalidInputError, TemporaryError
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.queries import credentialed_index_url
 
@@ -93,6 +94,11 @@ def index_addresses(host: str, port: int) -> tuple[str, ...]:
 def rendered(sandbox: Sandbox, cluster: Cluster) -> Rendered:
     """The objects of this sandbox on this cluster; the same row gives the same objects."""
     profile = templates().profiles.get(sandbox.profile)
+    if profile is None:
+        raise InvalidInputError(f"There is no profile {sandbox.profile!r} any more.")
+    check_image(
+        profile.image, registries=settings.IMAGE_REGISTRIES, digest_required=settings.IMAGE_DIGESTS_REQUIRED
+    )
     known = facts(cluster)
     index = urlsplit(settings.INDEX_URL)
     host, port = index.hostname or "", index.port or (443 if index.scheme == "https" else 80)
@@ -108,11 +114,12 @@ def rendered(sandbox: Sandbox, cluster: Cluster) -> Rendered:
         index_host=host,
         index_port=port,
         index_addresses=index_addresses(host, port),
-        image=profile.image if profile else "",
-        cpu=profile.cpu if profile else "0",
-        memory=profile.memory if profile else "0",
-        storage=profile.storage if profile else "0",
-        gpu=profile.gpu if profile else 0,
+        image=profile.image,
+        cpu=profile.cpu,
+        memory=profile.memory,
+        storage=profile.storage,
+        gpu=profile.gpu,
+        runtime_class=profile.runtime_class,
         blocked_targets=known.blocked_targets,
         dns=known.dns,
     )

@@ -84,7 +84,9 @@ def _make_namespace(sandbox: Sandbox, cluster: Cluster, namespace: KubeObject) -
     if sandbox.namespace_uid:
         state = cluster.namespace(sandbox.namespace or "")
         if state is None or state.uid != sandbox.namespace_uid:
-            raise PermanentError(f"Namespace {sandbox.namespace} was deleted by somebody else while it was made.")
+            raise PermanentError(
+                f"Namespace {sandbox.namespace} was deleted by somebody else while it was made."
+            )
         cluster.update_namespace(namespace, uid=sandbox.namespace_uid)
         return
     sandbox.namespace_uid = cluster.ensure_namespace(namespace)

@@ -1,6 +1,7 @@
 """Where the driver's contract is tested: the simulated cluster always, a real one if given.
 
 For the real one set KUBECONFIG and either `-m cluster` or PETRIDISH_TEST_CLUSTER=1;
+PETRIDISH_TEST_CONTEXT names a context other than the current one,
 PETRIDISH_TEST_IMAGE names the workspace image (python3 must be in it), and
 PETRIDISH_TEST_ADDRESS an address of this machine that pods can reach.
 """
@@ -109,7 +110,7 @@ def subject(request: pytest.FixtureRequest, templates: Templates, simulator: Sim
     """Every test has an installation of its own, so that no test sees another's namespaces."""
     real = request.param == "real"
     kubeconfig = real_kubeconfig(request.config) if real else str(simulator.kubeconfig)
-    context = os.environ.get("KUBE_CONTEXT") if real else None
+    context = os.environ.get("PETRIDISH_TEST_CONTEXT") if real else None
     cluster = connect(name=request.param, kubeconfig=kubeconfig, context=context or None)
     listener = socket.create_server((own_address(kubeconfig) if real else "127.0.0.1", 0))
     address, port = listener.getsockname()[:2]

@@ -241,8 +241,8 @@ def test_a_probe_that_is_gone_must_run_again(subject: Subject) -> None:
 def test_the_owner_gets_in_only_by_the_binding(subject: Subject) -> None:
     spec, rendered, _ = subject.sealed()
     assert not may(subject, spec.namespace, "get", "pods")
-    subject.cluster.grant_access(rendered.access)
-    subject.cluster.grant_access(rendered.access)
+    subject.cluster.apply(rendered.access)
+    subject.cluster.apply(rendered.access)
     wait_for(lambda: may(subject, spec.namespace, "get", "pods"), 10)
     assert may(subject, spec.namespace, "get", "pods", "log")
     assert may(subject, spec.namespace, "create", "pods", "exec")
@@ -263,7 +263,7 @@ def test_teardown_in_order_leaves_nothing(subject: Subject) -> None:
     cluster = subject.cluster
     spec, rendered, uid = subject.sealed()
     cluster.apply(rendered.workspace)
-    cluster.grant_access(rendered.access)
+    cluster.apply(rendered.access)
     wait_for(lambda: cluster.workspace(spec.namespace).ready)
     assert cluster.leftovers(spec.namespace, spec.installation_id, spec.sandbox_id)
     for _ in range(2):
@@ -292,6 +292,33 @@ def test_a_namespace_with_another_uid_is_not_deleted(subject: Subject) -> None:
     state = subject.cluster.namespace(spec.namespace)
     assert state is not None
     assert (state.uid, state.phase) == (uid, "Active")
+
+
+def test_a_namespace_replaced_after_we_looked_is_not_deleted(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, rendered, uid = subject.sealed()
+    seen = subject.cluster.namespace(spec.namespace)
+    subject.cluster.delete_namespace(spec.namespace, uid)
+    wait_for(lambda: subject.cluster.namespace(spec.namespace) is None)
+    other = subject.cluster.ensure_namespace(rendered.seal[0])
+    with monkeypatch.context() as past:
+        past.setattr(subject.cluster, "_ours", lambda name: seen)
+        with pytest.raises(ClusterRefusedError, match=r"(?i)precondition"):
+            subject.cluster.delete_namespace(spec.namespace, uid)
+    state = subject.cluster.namespace(spec.namespace)
+    assert state is not None
+    assert (state.uid, state.phase) == (other, "Active")
+
+
+def test_a_pod_may_ask_for_a_runtime_class(subject: Subject) -> None:
+    """The simulator takes the field and has every class; a real cluster names the one it lacks."""
+    _, rendered, _ = subject.sealed(runtime_class="there-is-no-such-runtime")
+    if subject.simulated:
+        subject.cluster.apply(rendered.probe)
+        return
+    with pytest.raises(ClusterRefusedError, match="there-is-no-such-runtime"):
+        subject.cluster.apply(rendered.probe)
 
 
 def test_a_finalizer_that_never_goes_is_named(subject: Subject) -> None:

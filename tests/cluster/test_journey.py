@@ -56,7 +56,10 @@ def portal(
     if shutil.which("kubectl") is None:
         pytest.skip("no kubectl, which a sandbox is entered with")
     kubeconfig = real_kubeconfig(request.config)
-    context = os.environ.get("KUBE_CONTEXT") or kube_config.list_kube_config_contexts(kubeconfig)[1]["name"]  # type: ignore[no-untyped-call]
+    context = (
+        os.environ.get("PETRIDISH_TEST_CONTEXT")
+        or kube_config.list_kube_config_contexts(kubeconfig)[1]["name"]
+    )  # type: ignore[no-untyped-call]
     image = os.environ.get("PETRIDISH_TEST_IMAGE") or ""
     with ExitStack() as stack:
         upstream = stack.enter_context(local_upstream())
@@ -71,6 +74,11 @@ def portal(
             )
         )
         yield petridish, Kubectl(kubeconfig, context)
+
+
+def _current_context(kubeconfig: str) -> str:
+    _, current = kube_config.list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]
+    return str(current["name"])
 
 
 def test_request_install_end(portal: tuple[Petridish, Kubectl]) -> None:

@@ -191,3 +191,22 @@ def _answers(port: int) -> bool:
         return httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
     except httpx.HTTPError:
         return False
+
+
+def test_a_log_that_somebody_takes_away_stops_nothing(petridish: Petridish) -> None:
+    (petridish.data_dir / "logs" / "beat.log").unlink()
+    before = petridish.children()["queue worker"]
+    before.kill()  # the supervisor looks at all its children before it starts this one again
+    wait_for(lambda: "queue worker" in petridish.children())
+    assert not petridish.is_gone()
+
+
+def test_a_data_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    refused = Petridish(tmp_path / "data", DATA_DIR=str(tmp_path / "file" / "data"))
+    refused.spawn()
+    wait_for(refused.is_gone)
+    assert refused.process is not None
+    assert refused.process.returncode == 1
+    assert len(refused.lines) == 1
+    assert "DATA_DIR" in refused.lines[0]

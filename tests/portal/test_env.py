@@ -131,3 +131,23 @@ def test_single_sign_on_as_allauth_wants_it(tmp_path: Path) -> None:
     assert app["settings"]["idp"]["metadata_url"] == metadata.as_uri()
     assert app["settings"]["attribute_mapping"] == {"email": "mail", "department": "ou"}
     assert app["settings"]["advanced"]["want_assertion_signed"]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://h:99999", "http://h:0", "http://[::1", "ftp://h", "http://me:pw@h", "h:80"]
+)
+def test_an_index_url_that_is_none(tmp_path: Path, url: str) -> None:
+    with pytest.raises(InvalidInputError, match="INDEX_URL"):
+        _read(tmp_path, {"INDEX_URL": url})
+
+
+def test_which_images_may_come_in(tmp_path: Path) -> None:
+    assert _read(tmp_path, {}).image_registries == ()
+    assert not _read(tmp_path, {}).image_digests_required
+    read = _read(
+        tmp_path, {"IMAGE_REGISTRIES": "one.example.com, ,two.example.com/x", "IMAGE_DIGESTS": "required"}
+    )
+    assert read.image_registries == ("one.example.com", "two.example.com/x")
+    assert read.image_digests_required
+    with pytest.raises(InvalidInputError, match="IMAGE_DIGESTS"):
+        _read(tmp_path, {"IMAGE_DIGESTS": "yes"})

@@ -11,6 +11,7 @@ import pytest
 
 from sandboxes.cluster import api
 from sandboxes.cluster.driver import Cluster, connect
+from sandboxes.cluster.spec import Labels
 from sandboxes.errors import ClusterRefusedError, ClusterUnavailableError
 
 type Answer = tuple[int, dict[str, str], bytes]
@@ -33,6 +34,7 @@ class Stub:
     def __init__(self) -> None:
         self.answer: Script = lambda method, path: status(500, "unset")
         self.asked: list[tuple[str, str, dict[str, str]]] = []
+        self.bodies: list[bytes] = []
         self.release = threading.Event()
 
 
@@ -43,7 +45,7 @@ def stub() -> Iterator[tuple[Stub, int]]:
     class Handler(BaseHTTPRequestHandler):
         def handle_any(self) -> None:
             stub.asked.append((self.command, self.path, dict(self.headers)))
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            stub.bodies.append(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
             code, headers, body = stub.answer(self.command, self.path)
             self.send_response(code)
             for name, value in {**headers, "Content-Length": str(len(body))}.items():
@@ -175,3 +177,21 @@ def test_a_loopback_api_server_is_no_target(stub: tuple[Stub, int], cluster: Clu
     stub[0].answer = lambda method, path: found({"metadata": {}, "items": [endpoint]})
     with pytest.raises(ClusterRefusedError, match="no address of its API server"):
         cluster.default_blocked_targets()
+
+
+def test_a_namespace_is_deleted_by_its_uid(stub: tuple[Stub, int], cluster: Cluster) -> None:
+    """The server decides, at the very moment: looking before would leave a gap."""
+    labels = {Labels.SANDBOX: "7", Labels.INSTALLATION: "i"}
+    stub[0].answer = lambda method, path: found({"metadata": {"name": "n", "uid": "u-1", "labels": labels}})
+    cluster.delete_namespace("n", "u-1")
+    assert [method for method, _, _ in stub[0].asked] == ["GET", "DELETE"]
+    assert stub[0].asked[1][1] == "/api/v1/namespaces/n"
+    assert json.loads(stub[0].bodies[1])["preconditions"] == {"uid": "u-1"}
+
+
+def test_a_namespace_with_another_uid_is_not_even_asked_for(stub: tuple[Stub, int], cluster: Cluster) -> None:
+    labels = {Labels.SANDBOX: "7", Labels.INSTALLATION: "i"}
+    stub[0].answer = lambda method, path: found({"metadata": {"name": "n", "uid": "u-2", "labels": labels}})
+    with pytest.raises(ClusterRefusedError, match="another one than ours"):
+        cluster.delete_namespace("n", "u-1")
+    assert [method for method, _, _ in stub[0].asked] == ["GET"]

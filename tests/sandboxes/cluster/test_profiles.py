@@ -64,6 +64,15 @@ def test_one_image_for_all() -> None:
         ("maxDuration: P30D", "maxDuration: P30D\n  colour: red", 18, "unknown field spec.colour"),
         ("maxDuration: P30D", "maxDuration: P30D\n  packages: ['x; rm -rf /']", 18, "package names"),
         ("maxDuration: P30D", "maxDuration: P30D\n  packages: ['--index-url=x']", 18, "package names"),
+        ("gpu: 0", "gpu: 0\n  runtimeClass: gVisor", 17, "name of a RuntimeClass"),
+        ("gpu: 0", "gpu: 0\n  runtimeClass: ''", 17, "name of a RuntimeClass"),
+        ("gpu: 0", "gpu: 0\n  runtimeClass: -kata", 17, "name of a RuntimeClass"),
+        ("gpu: 0", "gpu: 0\n  runtimeClass: kata..qemu", 17, "name of a RuntimeClass"),
+        ("gpu: 0", "gpu: 0\n  runtimeClass: 1", 17, "name of a RuntimeClass"),
+        ("gpu: 0", "gpu: 0\n  runtimeClass: null", 17, "name of a RuntimeClass"),
+        ("gpu: 0", "gpu: 0\n  runtimeClass: a_b", 17, "name of a RuntimeClass"),
+        ("gpu: 0", "gpu: 0\n  runtimeClass: [gvisor]", 17, "name of a RuntimeClass"),
+        ("gpu: 0", f"gpu: 0\n  runtimeClass: {'a' * 254}", 17, "name of a RuntimeClass"),
         ("  gpu: 0\n", "", 5, "spec.gpu is missing"),
         ("image: python:3.13-slim", "image: -x", 12, "image reference"),
         ("title: Python", "title: ''", 6, "must be text"),
@@ -86,6 +95,18 @@ def test_the_example_is_right(tmp_path: Path) -> None:
     (folder / "python.yaml").write_text(GOOD)
     profile = load_profiles(tmp_path)["python"]
     assert (profile.cpu, profile.memory, profile.details) == ("1", "1Gi", "All of it, in two lines.")
+
+
+@pytest.mark.parametrize("name", ["gvisor", "kata-qemu", "kata.example.com", "a" * 253])
+def test_a_runtime_class_may_be_named(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "profiles"
+    folder.mkdir()
+    (folder / "python.yaml").write_text(GOOD + f"  runtimeClass: {name}\n")
+    assert load_profiles(tmp_path)["python"].runtime_class == name
+
+
+def test_without_a_runtime_class_it_is_the_clusters_own() -> None:
+    assert {profile.runtime_class for profile in load_profiles(ROOT).values()} == {""}
 
 
 def test_no_profile_is_a_mistake(tmp_path: Path) -> None:

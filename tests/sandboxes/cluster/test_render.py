@@ -55,7 +55,10 @@ def test_the_namespace_is_restricted_and_says_whose_it_is(spec: MakeSpec, templa
     metadata = render(spec(), templates).seal[0]["metadata"]
     for mode in ("enforce", "audit", "warn"):
         assert metadata["labels"][f"pod-security.kubernetes.io/{mode}"] == "restricted"
-    assert metadata["annotations"] == {Labels.OWNER: "alice", Labels.EXPIRES_AT: "2030-01-01T00:00:00Z"}
+    assert metadata["annotations"] == {
+        Labels.OWNER: "petridish:alice",
+        Labels.EXPIRES_AT: "2030-01-01T00:00:00Z",
+    }
     assert (
         Labels.EXPIRES_AT not in render(spec(expires_at=None), templates).seal[0]["metadata"]["annotations"]
     )
@@ -176,16 +179,81 @@ def test_the_probe_is_told_every_target(spec: MakeSpec, templates: Templates) ->
     compile(container["args"][0], "probe", "exec")
 
 
+def pods(rendered: Rendered) -> list[dict[str, Any]]:
+    """The PodSpecs of the workspace and of the probe."""
+    return [rendered.workspace[0]["spec"]["template"]["spec"], rendered.probe[0]["spec"]]
+
+
+def keys(value: Any) -> set[str]:
+    """Every key at any depth."""
+    if isinstance(value, dict):
+        return {*value, *(key for item in value.values() for key in keys(item))}
+    return {key for item in value for key in keys(item)} if isinstance(value, list) else set()
+
+
 def test_every_pod_is_restricted(spec: MakeSpec, templates: Templates) -> None:
-    rendered = render(spec(), templates)
-    for pod in (rendered.workspace[0]["spec"]["template"]["spec"], rendered.probe[0]["spec"]):
-        assert pod["automountServiceAccountToken"] is False
+    for pod in pods(render(spec(), templates)):
         assert pod["securityContext"]["runAsUser"] == 1000
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert pod["containers"][0]["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
+
+
+@pytest.mark.parametrize("profile", ["python", "notebook", "data-science", "gpu"])
+def test_nothing_in_a_sandbox_gets_a_token_of_the_cluster(
+    spec: MakeSpec, templates: Templates, profile: str
+) -> None:
+    rendered = render(spec(profile=profile), templates)
+    assert one(rendered.seal, "ServiceAccount", "sandbox")["automountServiceAccountToken"] is False
+    for pod in pods(rendered):
+        assert pod["serviceAccountName"] == "sandbox"
+        assert pod["automountServiceAccountToken"] is False
+        assert "serviceAccountToken" not in keys(pod)  # nor by a projected volume
+
+
+@pytest.mark.parametrize("profile", ["python", "notebook", "data-science", "gpu"])
+def test_no_pod_touches_its_node(spec: MakeSpec, templates: Templates, profile: str) -> None:
+    forbidden = {
+        *("hostPath", "hostNetwork", "hostPID", "hostIPC", "hostPort", "hostUsers"),
+        *("privileged", "procMount", "volumeDevices", "ephemeralContainers"),
+    }
+    rendered = render(spec(profile=profile, gpu=1), templates)
+    for pod in pods(rendered):
+        assert not keys(pod) & forbidden
+        assert len(pod["containers"]) == 1
+
+
+def test_a_runtime_class_is_taken_by_every_pod_or_left_out(spec: MakeSpec, templates: Templates) -> None:
+    assert all("runtimeClassName" not in pod for pod in pods(render(spec(), templates)))
+    gvisor = render(spec(runtime_class="gvisor"), templates)
+    assert [pod["runtimeClassName"] for pod in pods(gvisor)] == ["gvisor", "gvisor"]
+    assert gvisor.spec_hash != render(spec(), templates).spec_hash
+
+
+OWN_POD = """---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: own
+spec:
+  %s
+  containers: [{name: own, image: "${image}"}]
+"""
+
+
+def test_a_workspace_of_ones_own_takes_the_runtime_class_too(root: Path) -> None:
+    path = root / "profiles" / "python.yaml"
+    text = path.read_text().rstrip() + "\n  runtimeClass: gvisor\n"
+    path.write_text(text + OWN_POD % "runtimeClassName: ${runtime_class}")
+    assert check_templates(root) == []
+    for line in ("restartPolicy: Never", "runtimeClassName: other"):
+        path.write_text(text + OWN_POD % line)
+        (problem,) = check_templates(root)
+        assert f"python.yaml:{len(text.splitlines()) + 6}: the pod needs runtimeClassName" in problem
 
 
 def test_a_profile_may_bring_its_own_workspace(spec: MakeSpec, root: Path) -> None:
@@ -206,6 +274,15 @@ spec:
   egress:
     - %s
 """
+
+
+def peer_policy(direction: str, peer: str) -> str:
+    """A policy with one rule for one peer, whose first field stands in line 11."""
+    entry = "egress:\n    - to" if direction == "egress" else "ingress:\n    - from"
+    head = OPEN_POLICY.partition("  egress:")[0].replace("[Egress]", f"[{direction.title()}]")
+    return f"{head}  {entry}:\n        # whom\n        - {peer}\n"
+
+
 OBJECT = "apiVersion: v1\nkind: %s\nmetadata:\n  name: x\n"
 
 
@@ -239,6 +316,134 @@ def test_a_bad_template_is_named(root: Path, name: str, text: str, line: int, me
     if message != "one Namespace":
         assert any(f"{name}:{line}: " in problem for problem in problems), problems
     assert any(message in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("peer", "message"),
+    [
+        ("ipBlock: {cidr: 0.0.0.0/0}", "0.0.0.0/0 would reach or admit too much: /8 at most"),
+        ("ipBlock: {cidr: 0.0.0.0/0, except: [10.0.0.0/8]}", "too much"),
+        ("ipBlock: {cidr: 0.0.0.0/0.0.0.0}", "too much"),
+        ("ipBlock: {cidr: 128.0.0.0/1}", "too much"),
+        ("ipBlock: {cidr: 10.0.0.0/7}", "too much"),
+        ("ipBlock: {cidr: '::/0'}", "::/0 would reach or admit too much: /32 at most"),
+        ("ipBlock: {cidr: '2000::/3'}", "too much"),
+        ("ipBlock: {cidr: '::ffff:0:0/96'}", "which stays closed"),
+        ("ipBlock: {cidr: 169.254.169.254/32}", "holds 169.254.169.254/32, which stays closed"),
+        ("ipBlock: {cidr: 169.254.0.0/16}", "which stays closed"),
+        ("ipBlock: {cidr: 'fd00:ec2::/48'}", "which stays closed"),
+        ("ipBlock: {cidr: 0}", "0 is no block"),
+        ("ipBlock: {cidr: ''}", "'' is no block"),
+        ("ipBlock: {cidr: everywhere}", "'everywhere' is no block"),
+        ("ipBlock: {}", "None is no block"),
+        ("ipBlock: 0.0.0.0/0", "is no block"),
+        ("namespaceSelector: {}", "this namespaceSelector would select everybody"),
+        ("podSelector: {}", "this podSelector would select everybody"),
+        ("namespaceSelector: {}\n          podSelector: {}", "everybody"),
+        # Every neighbour's workspace is labelled like ours.
+        ("namespaceSelector: {}\n          podSelector: {matchLabels: {app: workspace}}", "everybody"),
+        ("namespaceSelector: {matchLabels: {}}", "everybody"),
+        ("namespaceSelector: {matchExpressions: []}", "everybody"),
+        ("namespaceSelector: {matchExpressions: [{key: x, operator: DoesNotExist}]}", "everybody"),
+        ("namespaceSelector: {matchExpressions: [{key: x, operator: NotIn, values: [y]}]}", "everybody"),
+        ("podSelector: {matchExpressions: [{key: petridish.dev/sandbox, operator: Exists}]}", "everybody"),
+        ("podSelector: null", "a peer must be"),
+        ("podselector: {matchLabels: {a: b}}", "a peer must be"),
+    ],
+)
+@pytest.mark.parametrize("direction", ["egress", "ingress"])
+def test_a_rule_may_not_mean_everybody(root: Path, direction: str, peer: str, message: str) -> None:
+    (root / "sandbox" / "23-open.yaml").write_text(peer_policy(direction, peer))
+    problems = check_templates(root)
+    assert problems
+    assert all("23-open.yaml:11: " in problem for problem in problems), problems
+    assert all(message in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    "peer",
+    [
+        "ipBlock: {cidr: 198.51.100.7/32}",
+        "ipBlock: {cidr: 10.0.0.0/8}",
+        "ipBlock: {cidr: '2001:db8::/32'}",
+        "namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}",
+        "namespaceSelector: {matchLabels: {a: b}}\n          podSelector: {}",
+        "namespaceSelector: {matchExpressions: [{key: a, operator: In, values: [b]}]}",
+        "podSelector: {matchLabels: {app: workspace}}",
+    ],
+)
+@pytest.mark.parametrize("direction", ["egress", "ingress"])
+def test_a_rule_may_name_somebody(root: Path, direction: str, peer: str) -> None:
+    (root / "sandbox" / "23-open.yaml").write_text(peer_policy(direction, peer))
+    assert check_templates(root) == []
+
+
+def test_every_peer_of_every_rule_is_looked_at(root: Path) -> None:
+    good = "ipBlock: {cidr: 198.51.100.7/32}"
+    text = peer_policy("egress", good) + f"        - {good}\n    - to:\n        - {good}\n        - %s\n"
+    path = root / "sandbox" / "23-open.yaml"
+    path.write_text(text % good)
+    assert check_templates(root) == []
+    path.write_text(text % "podSelector: {}")
+    assert all("23-open.yaml:15: " in problem for problem in check_templates(root))
+    assert check_templates(root)
+
+
+SECURITY = "    pod-security.kubernetes.io/%s: %s\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "line", "message"),
+    [
+        *(
+            ("00-namespace.yaml", SECURITY % (mode, "restricted"), new, line, f"{mode} must be restricted")
+            for mode, there in (("enforce", 7), ("audit", 9), ("warn", 11))
+            for new, line in (
+                (SECURITY % (mode, "privileged"), there),
+                (SECURITY % (mode, "baseline"), there),
+                (SECURITY % (mode, "Restricted"), there),
+                ("", 6),  # without the label, where it should have been
+            )
+        ),
+        ("00-namespace.yaml", "  labels:\n", "  labels:\n  annotations:\n", 6, "must be restricted"),
+        ("10-quota.yaml", "kind: ResourceQuota", "kind: ConfigMap", None, "has no ResourceQuota"),
+        ("11-limits.yaml", "kind: LimitRange", "kind: ConfigMap", None, "has no LimitRange"),
+        ("10-quota.yaml", "  hard:\n", "  hard: {}\n  x:\n", 7, "without spec.hard limits nothing"),
+        ("10-quota.yaml", "  hard:\n", "  soft:\n", 6, "without spec.hard limits nothing"),
+        ("11-limits.yaml", "  limits:\n", "  limits: []\n  x:\n", 7, "without spec.limits limits nothing"),
+    ],
+)
+def test_a_seal_lacks_nothing(
+    root: Path, name: str, old: str, new: str, line: int | None, message: str
+) -> None:
+    path = root / "sandbox" / name
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    problems = check_templates(root)
+    assert problems
+    # What is missing altogether is missed where the seal begins.
+    place = f"{name}:{line}: " if line else "00-namespace.yaml:2: "
+    assert all(place in problem and message in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        # Applied after the seal's, and under the same names, these would take their places.
+        (
+            OPEN_POLICY.replace("name: open", "name: deny-all") % "to: [{ipBlock: {cidr: 192.0.2.1/32}}]",
+            "replace",
+        ),
+        (OBJECT.replace("name: x", "name: sandbox") % "ServiceAccount", "would replace that of 30-service"),
+        (OBJECT % "Namespace", "Namespace does not belong to the workspace"),
+    ],
+)
+def test_a_workspace_of_ones_own_leaves_the_seal_alone(root: Path, text: str, message: str) -> None:
+    path = root / "profiles" / "python.yaml"
+    path.write_text(path.read_text() + "---\n" + text)
+    (problem,) = check_templates(root)
+    assert "python.yaml:" in problem
+    assert message in problem
 
 
 def test_without_a_policy_that_denies_all_nothing_renders(root: Path) -> None:

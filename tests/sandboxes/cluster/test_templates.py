@@ -21,6 +21,16 @@ def test_a_hole_alone_keeps_its_type(tmp_path: Path) -> None:
     assert filled == {"a": 3, "b": [1], "c": {"x": None}}
 
 
+def test_a_hole_filled_with_none_takes_its_key_along(tmp_path: Path) -> None:
+    text = "a: ${n}\nb: {c: '${n}', d: 1}\ne: ['${n}', {f: '${n}'}, 2]\ng: null\nh: [null]\ni: ${m}\n"
+    filled = fill(tmp_path, text, n=None, m={"x": None})
+    assert filled == {"b": {"d": 1}, "e": [{}, 2], "g": None, "h": [None], "i": {"x": None}}
+
+
+def test_what_is_empty_or_zero_stays(tmp_path: Path) -> None:
+    assert fill(tmp_path, "a: ${x}\nb: ${y}\nc: ${z}\n", x=0, y="", z=[]) == {"a": 0, "b": "", "c": []}
+
+
 def test_holes_in_text_become_text(tmp_path: Path) -> None:
     assert fill(tmp_path, 'a: "${x}-${y}/$${x} $HOME"\n', x="p", y=2) == {"a": "p-2/${x} $HOME"}
 
@@ -37,6 +47,7 @@ def test_a_value_is_never_read_as_yaml(tmp_path: Path, value: str) -> None:
     [
         ("a: 1\nb: ${nobody}\n", 2, "unknown placeholder ${nobody}"),
         ("a: 1\nb: x${l}\n", 2, "must stand alone"),
+        ("a: 1\nb: x${n}\n", 2, "must stand alone"),
         ("a: 1\nb: [\n", 3, "bad YAML"),
         ("a: 1\n\tb: 2\n", 2, "bad YAML"),
         ("a: 1\na: 2\n", 2, "duplicate key"),
@@ -51,7 +62,7 @@ def test_a_value_is_never_read_as_yaml(tmp_path: Path, value: str) -> None:
 )
 def test_a_mistake_names_its_line(tmp_path: Path, text: str, line: int, message: str) -> None:
     with pytest.raises(TemplateError) as caught:
-        fill(tmp_path, text, l=[1])
+        fill(tmp_path, text, l=[1], n=None)
     assert f"template.yaml:{line}: " in str(caught.value)
     assert message in str(caught.value)
 

@@ -198,6 +198,18 @@ class TestFailure:
         assert "The workspace does not start" in sandbox.failure
         assert "registry.invalid/nothing:1" in sandbox.failure
 
+    @pytest.mark.parametrize(
+        "rule", [{"IMAGE_REGISTRIES": ("registry.example.com/ok",)}, {"IMAGE_DIGESTS_REQUIRED": True}]
+    )
+    def test_an_image_that_may_not_come_in_is_named(
+        self, sandbox: Sandbox, cluster: Cluster, settings: object, rule: dict[str, object]
+    ) -> None:
+        for name, value in rule.items():
+            setattr(settings, name, value)
+        reconcile_until(sandbox, Phase.FAILED)
+        assert clusters.templates().profiles["python"].image in sandbox.failure
+        assert cluster.namespace(sandbox.namespace or "") is None
+
     def test_a_namespace_of_somebody_else_is_neither_taken_nor_deleted(
         self, sandbox: Sandbox, cluster: Cluster
     ) -> None:
