@@ -1,10 +1,12 @@
 """Prepares answers: finds what is asked for and has its first bytes at hand, but sends nothing."""
 
 import hashlib
+from functools import partial
 
 from aiohttp import web
 
-from sandboxes.index.file_answer import FileAnswer, unchanged
+from sandboxes.index.core_metadata import MetadataCheck
+from sandboxes.index.file_answer import FileAnswer, connected, unchanged
 from sandboxes.index.files import Files, Wanted
 from sandboxes.index.flight import Blob, Flight
 from sandboxes.index.negotiation import Form
@@ -26,6 +28,7 @@ class Answers:
         self._transfers = transfers
         self._store = store
         self._bodies = Bodies()
+        self._metadata = MetadataCheck(store)
 
     async def names(self, form: Form, packed: bool) -> PageAnswer:
         names = await self._projects.names()
@@ -42,27 +45,31 @@ class Answers:
         )
         return PageAnswer(await render, shown.stale)
 
-    async def file(self, request: web.Request, wanted: Wanted) -> FileAnswer:
+    async def file(self, request: web.Request, wanted: Wanted, sandbox: int) -> FileAnswer:
+        """`sandbox` is who asks: a download that starts is counted as that sandbox's."""
         file, blob = await self._files.find(wanted)
-        flight = await self._flight(request, wanted, blob)
+        flight = await self._flight(request, wanted, blob, sandbox)
+        if wanted.metadata:
+            await self._metadata.check(blob.sha256, wanted.project, file.version, blob.what)
         size = self._size(blob, flight)
         # Also for a part of a file and for a 304 (the client has it): better an install too many than one too few.
         given = request.method == "GET" and not wanted.metadata
         received = Received(file.version, file.sha256, size) if given else None
         return FileAnswer(blob, size, self._store, flight, received)
 
-    async def _flight(self, request: web.Request, wanted: Wanted, blob: Blob) -> Flight | None:
+    async def _flight(self, request: web.Request, wanted: Wanted, blob: Blob, sandbox: int) -> Flight | None:
         """The flight to follow, far enough to begin answering; None when the blob is stored or no bytes will leave."""
         if blob.size is not None and (request.method == "HEAD" or unchanged(request, blob)):
             return None
-        flight = self._transfers.join(blob)
+        flight = await self._transfers.join(blob, sandbox)
         if flight is None:
             return None
-        await flight.opened()
+        present = partial(connected, request)
+        await flight.opened(present)
         small = flight.length is None or flight.length <= _VERIFIED_FIRST
         # A part of a file, or its mere size, is answered from the store; a download is followed from its start only.
         if small or wanted.metadata or request.method == "HEAD" or "Range" in request.headers:
-            await flight.kept()
+            await flight.kept(present)
         return flight
 
     def _size(self, blob: Blob, flight: Flight | None) -> int:

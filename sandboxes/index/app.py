@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 
-import aiohttp
 from aiohttp import web
 
 from sandboxes.index.answers import Answers
@@ -19,16 +18,12 @@ from sandboxes.index.store import Store
 from sandboxes.index.transfers import Transfers
 from sandboxes.index.upstream import Upstream
 
-_UPSTREAM_CONNECTIONS = 128  # more than flights may be, so pages find room beside them
-
 
 async def make_app(config: Config) -> web.Application:
     """The application, all parts made; nothing is opened before it starts. Needs a running loop."""
     database = Database(config.database_url)
     store = Store(config.folder)
-    connector = aiohttp.TCPConnector(limit=_UPSTREAM_CONNECTIONS)
-    session = aiohttp.ClientSession(connector=connector, headers={"User-Agent": "petridish-index"})
-    upstream = Upstream(config.upstream, session)
+    upstream = Upstream(config.upstream)
     projects = Projects(database, upstream)
     transfers = Transfers(store, upstream)
     answers = Answers(projects, Files(database, store, projects), transfers, store)
@@ -41,7 +36,7 @@ async def make_app(config: Config) -> web.Application:
         yield
         await transfers.close()
         await projects.close()
-        await session.close()
+        await upstream.close()
         await database.close()
 
     app = web.Application(middlewares=[problems])

@@ -1,8 +1,9 @@
 """What the index process reads from its environment, checked once at its start."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -11,6 +12,7 @@ import aiohttp
 from sandboxes.errors import InvalidInputError
 from sandboxes.index.pip_settings import configured_index
 
+_ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?")
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -20,6 +22,7 @@ class Source:
 
     url: str
     authorization: str = field(default="", repr=False)
+    file_origins: tuple[str, ...] = ()  # where its files may be besides, though the addresses are not public
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,10 @@ def read(environ: Mapping[str, str] = os.environ, pip_index: Callable[[], str] =
         bind=environ.get("INDEX_BIND") or "127.0.0.1",
         port=_port(environ.get("INDEX_PORT") or "8081"),
         folder=data_dir / "index",
-        upstream=source("INDEX_UPSTREAM", environ.get("INDEX_UPSTREAM") or pip_index()),
+        upstream=replace(
+            source("INDEX_UPSTREAM", environ.get("INDEX_UPSTREAM") or pip_index()),
+            file_origins=_file_origins(environ.get("INDEX_FILE_ORIGINS", "")),
+        ),
     )
 
 
@@ -49,6 +55,17 @@ def _database_url(url: str) -> str:
             "DATABASE_URL is not set or of another kind; set postgresql://USER:PASSWORD@HOST/NAME."
         )
     return url
+
+
+def _file_origins(text: str) -> tuple[str, ...]:
+    """Comma-separated. A mirror inside the company may keep its files on another host than its pages."""
+    origins = tuple(origin.strip() for origin in text.split(",") if origin.strip())
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise InvalidInputError(
+                "INDEX_FILE_ORIGINS names something that is no origin; set it to https://HOST[:PORT], …"
+            )
+    return origins
 
 
 def _port(text: str) -> int:

@@ -102,7 +102,7 @@ async def _follow(
     """The whole file as it arrives; when it fails, the connection is cut before the answer is complete."""
     response = web.StreamResponse(headers=headers)
     response.content_length = size
-    with flight.follow() as chunks, _cut_on_failure(request):
+    with flight.follow(lambda: connected(request)) as chunks, _cut_on_failure(request):
         await response.prepare(request)
         async for chunk in chunks:
             await response.write(chunk)
@@ -117,5 +117,17 @@ def _cut_on_failure(request: web.Request) -> Iterator[None]:
         yield
     except (PetridishError, ConnectionError) as error:
         logger.info("%s cut: %s", request.path, error)
-        if request.transport is not None:
-            request.transport.abort()
+        _abort(request)
+    except Exception:
+        _abort(request)
+        raise
+
+
+def _abort(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
+
+
+def connected(request: web.Request) -> bool:
+    """Whether the client is still there; it may have hung up while nothing was sent to it."""
+    return request.transport is not None and not request.transport.is_closing()

@@ -8,6 +8,7 @@ page; only URLs from there are ever fetched.
 from dataclasses import dataclass
 from typing import Any
 
+from sandboxes.index import core_metadata
 from sandboxes.index.database import Database
 from sandboxes.index.errors import UnknownError
 from sandboxes.index.flight import Blob
@@ -81,7 +82,8 @@ def _blob(file: File, wanted: Wanted) -> Blob | None:
     if not file.metadata_sha256:
         return None
     path, mark, query = file.url.partition("?")
-    return Blob(file.metadata_sha256, None, f"{path}{METADATA}{mark}{query}", _what(wanted))
+    url = f"{path}{METADATA}{mark}{query}"
+    return Blob(file.metadata_sha256, None, url, _what(wanted), core_metadata.LARGEST)
 
 
 def _what(wanted: Wanted) -> str:

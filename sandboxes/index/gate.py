@@ -11,7 +11,6 @@ from typing import Protocol
 
 from aiohttp import web
 
-from sandboxes.errors import PetridishError
 from sandboxes.index.client import client_of
 from sandboxes.index.errors import UnauthenticatedError
 from sandboxes.index.identity import Identities, Visitor
@@ -34,12 +33,12 @@ class Gate:
         self._recorder = recorder
 
     async def serve(
-        self, request: web.Request, ask: Ask, prepare: Callable[[], Awaitable[Answer]]
+        self, request: web.Request, ask: Ask, prepare: Callable[[Visitor], Awaitable[Answer]]
     ) -> web.StreamResponse:
         visitor = await self._identities.of(request.headers.get("Authorization"))
         try:
-            answer = await prepare()
-        except PetridishError:
+            answer = await prepare(visitor)
+        except Exception:  # foreseen or not: what was asked for is on record, and the error goes on its way
             await self._record(request, visitor, ask, None)
             raise
         await self._record(request, visitor, ask, answer.received)

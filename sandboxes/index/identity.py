@@ -17,7 +17,9 @@ from sandboxes.lifecycle.phases import Phase
 
 KEPT = 3.0  # seconds; an ended sandbox's token must stop working within 5
 
-_FIND = "SELECT id, phase, index_token_digest FROM lifecycle_sandbox WHERE name = %(name)s"
+# A lease that is over lets nobody in, even while no worker is there to end it.
+_FIND = """
+SELECT id, phase, index_token_digest FROM lifecycle_sandbox WHERE name = %(name)s AND expires_at > now()"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,15 @@
 """Names of projects and files: which are valid, and what they say. Pure."""
 
+import math
 import re
 
-from packaging.utils import canonicalize_name
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
 from packaging.version import InvalidVersion, Version
 
 # PEP 508 names; anything else cannot be a project, so nobody is asked for it.
@@ -12,7 +19,7 @@ _FILENAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+!-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LONGEST = 200  # characters; leaves room for suffixes within a file system's 255
 
-_ARCHIVES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar", ".zip", ".egg", ".exe", ".msi", ".rpm", ".deb")
+_MOST_TAGS = 512  # of a wheel; more dots multiply to more tags than any real one has, and cost memory
 METADATA = ".metadata"  # PEP 658: the file's URL plus this
 
 
@@ -34,26 +41,27 @@ def normalise(project: str) -> str:
     return canonicalize_name(project)
 
 
-def version_of(project: str, filename: str) -> str:
-    """The version a file name states, in PEP 440's canonical form where it has one; "" when it states none.
+def release_of(project: str, filename: str) -> str | None:
+    """The version a wheel or sdist is of, in PEP 440's canonical form; None when it is not of `project`.
 
-    `project` is normalised: sdist names are ambiguous without it (``a-b-1.tar.gz``).
+    `project` is normalised. None too for what is no valid name of either kind (eggs, installers): what a
+    file is cannot be told then, so it could be neither decided nor advised about.
     """
-    if filename.endswith(".whl"):
-        parts = filename.split("-")
-        return canonical(parts[1]) if len(parts) >= 5 else ""
-    stem = _without_archive(filename)
-    for match in re.finditer("-", stem):
-        if normalise(stem[: match.start()]) == project:
-            return canonical(stem[match.end() :])
-    return ""
+    try:
+        name, version = _parsed(filename)
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return None
+    return str(version) if name == project else None
 
 
-def _without_archive(filename: str) -> str:
-    for suffix in _ARCHIVES:
-        if filename.endswith(suffix):
-            return filename.removesuffix(suffix)
-    return filename
+def _parsed(filename: str) -> tuple[str, Version]:
+    if not filename.endswith(".whl"):
+        return parse_sdist_filename(filename)
+    tags = filename.removesuffix(".whl").split("-")[-3:]
+    if math.prod(tag.count(".") + 1 for tag in tags) > _MOST_TAGS:
+        raise InvalidWheelFilename("too many tags")
+    name, version, _, _ = parse_wheel_filename(filename)
+    return name, version
 
 
 def canonical(version: str) -> str:

@@ -2,19 +2,26 @@
 
 Upstream answers become a `Page` (`upstream_json.py`, `upstream_html.py`); only
 what can be verified later is taken over: a file without a sha256 cannot, and
-is not listed.
+is not listed. Nor is a file whose name is not the project's: rules and
+advisories go by project, and must not be got around by another's page.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
-from sandboxes.index.names import canonical, is_filename, is_sha256, version_of
+from sandboxes.index.errors import UpstreamError
+from sandboxes.index.names import canonical, is_filename, is_sha256, release_of
 
-FORMAT = 1  # of `Page.document`; raise it when fields change their meaning
+logger = logging.getLogger(__name__)
+
+FORMAT = 2  # of `Page.document`; raise it when fields change their meaning
+MOST_FILES = 50_000  # of one page, and as many versions
+_SIZE_LIMIT = 2**63  # bytes: beyond what the database's integers hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +29,7 @@ class File:
     """One file of a project. Empty string or None: the upstream does not say."""
 
     filename: str
-    version: str  # "" when the name states none
+    version: str  # PEP 440's canonical form
     sha256: str
     url: str  # absolute, at the upstream
     size: int | None = None
@@ -65,7 +72,7 @@ def make_page(project: str, files: Iterable[File], versions: Iterable[str] = ())
     stated = dict.fromkeys(versions)
     known = {canonical(version) for version in stated}
     for file in unique.values():
-        if file.version and file.version not in known:
+        if file.version not in known:
             stated.setdefault(file.version)
     return Page(project, tuple(stated), tuple(unique.values()))
 
@@ -84,19 +91,48 @@ class Raw:
     metadata_sha256: str = ""
 
 
+def checked_all(project: str, raws: Sequence[Raw | None], base_url: str) -> Iterator[File]:
+    """Those that can be taken over; the rest (None: unreadable) is counted in the log."""
+    left_out = 0
+    for raw in raws:
+        file = checked(project, raw, base_url) if raw else None
+        if file:
+            yield file
+        else:
+            left_out += 1
+    if left_out:
+        logger.info(
+            "page of %s: %d of %d files left out: no sha256, no valid name, or another project's",
+            project,
+            left_out,
+            len(raws),
+        )
+
+
+def check_count(project: str, entries: Sized) -> None:
+    """A page without end would keep every later step (parsing, storing, rendering) from everybody else."""
+    if len(entries) > MOST_FILES:
+        raise UpstreamError(
+            f"The upstream's page of {project} lists more than {MOST_FILES} files or versions."
+        )
+
+
 def checked(project: str, raw: Raw, base_url: str) -> File | None:
-    """The file, or None when it could not be fetched and verified under its name."""
+    """The file, or None when it could not be fetched and verified under its name, or is another project's."""
     sha256 = raw.sha256.lower()
     url = _absolute(base_url, raw.url)
     if not (is_filename(raw.filename) and is_sha256(sha256) and url):
         return None
+    version = release_of(project, raw.filename)
+    if version is None:
+        return None
     metadata = raw.metadata_sha256.lower()
     return File(
         filename=raw.filename,
-        version=version_of(project, raw.filename),
+        version=version,
         sha256=sha256,
         url=url,
-        size=raw.size if type(raw.size) is int and raw.size >= 0 else None,
+        size=raw.size if type(raw.size) is int and 0 <= raw.size < _SIZE_LIMIT else None,
         upload_time=utc(raw.upload_time),
         requires_python=clean(raw.requires_python) if isinstance(raw.requires_python, str) else "",
         yanked=_yanked(raw.yanked),

@@ -1,6 +1,7 @@
 """Errors as answers: the reason where pip shows it (status line), the whole where uv shows it (problem details)."""
 
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
@@ -14,6 +15,8 @@ from sandboxes.index.errors import (
     UnknownError,
     UpstreamError,
 )
+
+logger = logging.getLogger(__name__)
 
 _STATUS: dict[type[PetridishError], HTTPStatus] = {
     UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
@@ -38,6 +41,17 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
         code = error.reason.lower().replace(" ", "_")
         return _answer(HTTPStatus(error.status), code, f"{error.reason}: {request.path}", headers)
+    except (
+        web.HTTPException,
+        ConnectionError,
+    ):  # no error, or the client hung up: both are aiohttp's to handle
+        raise
+    except Exception:
+        # What broke is for the log: details could tell a sandbox about hosts, paths and values.
+        logger.exception("%s %s", request.method, request.path)
+        return _answer(
+            HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "The index failed; its log says why.", {}
+        )
 
 
 def problem(error: PetridishError) -> web.Response:

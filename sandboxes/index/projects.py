@@ -78,15 +78,16 @@ class Projects:
 
     async def page(self, project: str) -> Shown:
         """Raises `UnknownError`, or `UpstreamError` when nothing is known and the upstream fails."""
-        known = self._known(await self._database.row(_ROW, {"name": project}))
+        known = await self._look_up(project)
         if known is not None and known.fresh:
-            if known.missing:
-                raise _unknown(project)
             return await self._load(project, known)
-        return await self._refreshing.do(project, lambda: self._refresh(project, known))
+        return await self._refreshing.do(project, lambda: self._refresh(project))
 
     async def close(self) -> None:
         await self._refreshing.close()
+
+    async def _look_up(self, project: str) -> _Known | None:
+        return self._known(await self._database.row(_ROW, {"name": project}))
 
     def _known(self, row: Mapping[str, Any] | None) -> _Known | None:
         if row is None:
@@ -101,7 +102,10 @@ class Projects:
             fetched_at=row["fetched_at"],
         )
 
-    async def _refresh(self, project: str, known: _Known | None) -> Shown:
+    async def _refresh(self, project: str) -> Shown:
+        known = await self._look_up(project)
+        if known is not None and known.fresh:  # another refresh ended between the caller's look and now
+            return await self._load(project, known)
         try:
             answer = await self._upstream.page(project, known.etag if known else "")
         except UpstreamError as error:
@@ -135,6 +139,8 @@ class Projects:
 
     async def _load(self, project: str, known: _Known) -> Shown:
         """The page by its digest: from memory, else from the row (which may have moved on meanwhile)."""
+        if known.missing:
+            raise _unknown(project)
         page = self._pages.get(known.digest)
         if page is not None:
             return Shown(page, known.digest)

@@ -42,7 +42,7 @@ class Received:
 _RECORD = """
 WITH visitor AS (
     SELECT id FROM lifecycle_sandbox
-    WHERE id = %(sandbox)s AND phase = %(ready)s AND index_token_digest = %(digest)s
+    WHERE id = %(sandbox)s AND phase = %(ready)s AND index_token_digest = %(digest)s AND expires_at > now()
 ), asked AS (
     INSERT INTO usage_fetch (sandbox_id, at, kind, project, filename, client, user_agent)
     SELECT id, now(), %(kind)s, %(project)s, %(filename)s, %(client)s, %(user_agent)s FROM visitor

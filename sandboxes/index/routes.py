@@ -7,7 +7,7 @@ from sandboxes.index.database import Database
 from sandboxes.index.errors import NotAcceptableError, UnknownError
 from sandboxes.index.files import Wanted
 from sandboxes.index.gate import Gate
-from sandboxes.index.names import METADATA, is_filename, is_project, is_sha256, normalise
+from sandboxes.index.names import METADATA, is_filename, is_project, is_sha256, normalise, release_of
 from sandboxes.index.negotiation import Form, choose
 from sandboxes.index.recorder import Ask, Kind
 
@@ -51,7 +51,7 @@ class Routes:
 
     async def names(self, request: web.Request) -> web.StreamResponse:
         form, packed = _form(request), _takes_gzip(request)
-        return await self._gate.serve(request, Ask(Kind.PAGE), lambda: self._answers.names(form, packed))
+        return await self._gate.serve(request, Ask(Kind.PAGE), lambda _: self._answers.names(form, packed))
 
     async def page(self, request: web.Request) -> web.StreamResponse:
         project = request.match_info["project"]
@@ -59,12 +59,14 @@ class Routes:
             return await self.to_page(request)
         form, packed = _form(request), _takes_gzip(request)
         ask = Ask(Kind.PAGE, project)
-        return await self._gate.serve(request, ask, lambda: self._answers.page(project, form, packed))
+        return await self._gate.serve(request, ask, lambda _: self._answers.page(project, form, packed))
 
     async def file(self, request: web.Request) -> web.StreamResponse:
         wanted = _wanted(request)
         ask = Ask(Kind.METADATA if wanted.metadata else Kind.FILE, wanted.project, wanted.filename)
-        return await self._gate.serve(request, ask, lambda: self._answers.file(request, wanted))
+        return await self._gate.serve(
+            request, ask, lambda visitor: self._answers.file(request, wanted, visitor.sandbox)
+        )
 
 
 def _wanted(request: web.Request) -> Wanted:
@@ -73,7 +75,7 @@ def _wanted(request: web.Request) -> Wanted:
     metadata = filename.endswith(METADATA)
     filename = filename.removesuffix(METADATA)
     named = is_project(project) and project == normalise(project)
-    if not (named and is_sha256(sha256) and is_filename(filename)):
+    if not (named and is_sha256(sha256) and is_filename(filename) and release_of(project, filename)):
         raise UnknownError("There is no file of such a name.")
     return Wanted(project, filename, sha256, metadata)
 

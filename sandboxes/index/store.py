@@ -18,6 +18,8 @@ from typing import Self
 
 from sandboxes.index.errors import UnavailableError
 
+FLOOR = 512 * 1024 * 1024  # bytes that stay free
+
 
 class Store:
     def __init__(self, root: Path) -> None:
@@ -49,6 +51,25 @@ class Store:
 
     def has(self, sha256: str) -> bool:
         return self.size(sha256) is not None
+
+    def check_room(self, needed: int) -> None:
+        """Raises `UnavailableError` when less than `FLOOR` would be free after `needed` more bytes.
+
+        The database may be on the same disk, and a full one would stop it: then nothing can be recorded or served.
+        """
+        try:
+            disk = os.statvfs(self._incoming)
+        except OSError as error:
+            raise _unavailable(error) from error
+        if disk.f_bavail * disk.f_frsize - needed < FLOOR:
+            raise UnavailableError("The index's disk has too little room left; an admin must make some.")
+
+    def read(self, sha256: str) -> bytes:
+        """All of a stored file: for small ones."""
+        try:
+            return self.place(sha256).read_bytes()
+        except OSError as error:
+            raise _unavailable(error) from error
 
     def draft(self) -> "Draft":
         return Draft(self._incoming, self)

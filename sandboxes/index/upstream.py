@@ -1,36 +1,27 @@
-"""The one border to the upstream index: HTTP errors become `UpstreamError`, and only here.
-
-Nothing of a URL but its host is ever shown or logged: indexes carry credentials
-in user info, and signed file URLs carry them in the query.
-"""
+"""The upstream index: its pages and its files, over `outbound.py`."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from time import monotonic
 
 import aiohttp
-from yarl import URL
 
+from sandboxes.errors import PetridishError
 from sandboxes.index.config import Source
 from sandboxes.index.errors import UnknownError, UpstreamError
+from sandboxes.index.outbound import Outbound
 from sandboxes.index.page import Page
 from sandboxes.index.upstream_html import parse_html
 from sandboxes.index.upstream_json import parse_json
 
-logger = logging.getLogger(__name__)
-
-_CONNECT = 10.0  # seconds
-_IDLE = 30.0  # seconds without a byte
 _PAGE = 120.0  # seconds for a whole page
-_FILE = 3600.0  # seconds for a whole file
-_PAUSE = 5.0  # seconds without trying again after the host could not be reached
-_REDIRECTS = 5
+_FILE = 3600.0  # seconds for a whole file; `flight.py` ends slow ones long before
 _LARGEST_PAGE = 64 * 1024 * 1024  # bytes, unpacked
+_LARGEST_HTML = 4 * 1024 * 1024  # bytes: some 10,000 links; its parser is slow
 _CHUNK = 256 * 1024
 _PARSE_IN_PLACE = 64 * 1024  # bytes; a larger page is parsed in a thread, so others go on
+_PARSES = 2  # threads that parse at once; the pool's others are for name look-ups and the disk
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _JSON = "application/vnd.pypi.simple.v1+json"
 _HTML = ("application/vnd.pypi.simple.v1+html", "text/html")
@@ -65,12 +56,16 @@ class Download:
 
 
 class Upstream:
-    """Asks one index. Redirects are followed to http and https only, and never from https to http."""
+    """Asks one index."""
 
-    def __init__(self, source: Source, session: aiohttp.ClientSession) -> None:
+    def __init__(self, source: Source) -> None:
+        """Needs a running loop."""
         self._source = source
-        self._session = session
-        self._silent_until = 0.0
+        self._outbound = Outbound(source)
+        self._parsing = asyncio.Semaphore(_PARSES)
+
+    async def close(self) -> None:
+        await self._outbound.close()
 
     @property
     def name(self) -> str:
@@ -79,20 +74,22 @@ class Upstream:
 
     async def page(self, project: str, etag: str) -> PageAnswer:
         headers = {"Accept": _ACCEPT} | ({"If-None-Match": etag} if etag else {})
-        async with self._get(f"{self._source.url}{project}/", headers, _PAGE, unpack=True) as response:
+        async with self._outbound.get(
+            f"{self._source.url}{project}/", headers, _PAGE, unpack=True
+        ) as response:
             if response.status == 304 and etag:
                 return NotModified()
             if response.status in _GONE:
                 return Missing()
             self._expect_ok(response, f"the page of {project}")
             body = await _whole(response, project)
-            return Fresh(await _parse(project, body, response), response.headers.get("ETag", ""))
+            return Fresh(await self._parse(project, body, response), response.headers.get("ETag", ""))
 
     @asynccontextmanager
     async def file(self, url: str, what: str) -> AsyncIterator[Download]:
         """Raises `UpstreamError`, or `UnknownError` when the upstream has it no more; also while chunks arrive."""
         # Bytes exactly as they are stored there: a .tar.gz must not be unpacked on its way.
-        async with self._get(url, {"Accept-Encoding": "identity"}, _FILE, unpack=False) as response:
+        async with self._outbound.get(url, {"Accept-Encoding": "identity"}, _FILE, unpack=False) as response:
             if response.status in _GONE:
                 raise UnknownError(f"The upstream index no longer has {what}.")
             self._expect_ok(response, what)
@@ -101,36 +98,17 @@ class Upstream:
                 None if encoded else response.content_length, response.content.iter_chunked(_CHUNK)
             )
 
-    @asynccontextmanager
-    async def _get(
-        self, url: str, headers: dict[str, str], total: float, *, unpack: bool
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        target = URL(url, encoded=True)
-        if monotonic() < self._silent_until:
-            raise UpstreamError(f"The upstream index ({target.host}) could not be reached a moment ago.")
-        timeout = aiohttp.ClientTimeout(total=total, sock_connect=_CONNECT, connect=None, sock_read=_IDLE)
+    async def _parse(self, project: str, body: bytes, response: aiohttp.ClientResponse) -> Page:
+        """Raises `UpstreamError` whatever a parser stumbles over: pages are a stranger's bytes."""
         try:
-            async with self._session.get(
-                target,
-                headers=headers | self._authorization(target),
-                timeout=timeout,
-                max_redirects=_REDIRECTS,
-                auto_decompress=unpack,
-            ) as response:
-                _check_redirects(response)
-                yield response
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            self._silent_until = monotonic() + _PAUSE
-            raise _failed(target, "cannot be reached", error) from error
-        except TimeoutError as error:
-            raise _failed(target, "did not answer in time", error) from error
-        except (aiohttp.ClientError, ValueError) as error:
-            raise _failed(target, "broke off, or answered nonsense", error) from error
-
-    def _authorization(self, target: URL) -> dict[str, str]:
-        """Credentials go to the index's own origin and nowhere else."""
-        own = target.origin() == URL(self._source.url).origin()
-        return {"Authorization": self._source.authorization} if own and self._source.authorization else {}
+            if len(body) <= _PARSE_IN_PLACE and response.content_type == _JSON:
+                return _read(project, body, response)
+            async with self._parsing:
+                return await asyncio.to_thread(_read, project, body, response)
+        except PetridishError:
+            raise
+        except Exception as error:
+            raise UpstreamError(f"The upstream's page of {project} cannot be read.") from error
 
     def _expect_ok(self, response: aiohttp.ClientResponse, what: str) -> None:
         if response.status != 200:
@@ -139,36 +117,23 @@ class Upstream:
             )
 
 
-def _check_redirects(response: aiohttp.ClientResponse) -> None:
-    schemes = [step.url.scheme for step in (*response.history, response)]
-    if schemes[0] == "https" and set(schemes) != {"https"}:
-        raise UpstreamError(f"The upstream index ({response.url.host}) redirects from https to http.")
-
-
-def _failed(target: URL, how: str, error: Exception) -> UpstreamError:
-    logger.warning("upstream %s %s: %s", target.host, how, type(error).__name__)
-    return UpstreamError(f"The upstream index ({target.host}) {how}.")
-
-
 async def _whole(response: aiohttp.ClientResponse, project: str) -> bytes:
+    largest = _LARGEST_HTML if response.content_type in _HTML else _LARGEST_PAGE
     body = bytearray()
     async for chunk in response.content.iter_chunked(_CHUNK):
         body += chunk
-        if len(body) > _LARGEST_PAGE:
-            raise UpstreamError(f"The upstream's page of {project} is larger than {_LARGEST_PAGE >> 20} MiB.")
+        if len(body) > largest:
+            raise UpstreamError(f"The upstream's page of {project} is larger than {largest >> 20} MiB.")
     return bytes(body)
 
 
-async def _parse(project: str, body: bytes, response: aiohttp.ClientResponse) -> Page:
+def _read(project: str, body: bytes, response: aiohttp.ClientResponse) -> Page:
     """By its content type; relative links are relative to where redirects ended."""
     base_url = str(response.url)
     if response.content_type == _JSON:
-        if len(body) <= _PARSE_IN_PLACE:
-            return parse_json(project, body, base_url)
-        return await asyncio.to_thread(parse_json, project, body, base_url)
+        return parse_json(project, body, base_url)
     if response.content_type in _HTML:
-        encoding = response.charset or "utf-8"
-        return await asyncio.to_thread(parse_html, project, body, base_url, encoding)
+        return parse_html(project, body, base_url, response.charset or "utf-8")
     raise UpstreamError(
         f"The upstream's page of {project} is {response.content_type}, neither JSON nor HTML."
     )

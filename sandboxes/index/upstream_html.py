@@ -5,22 +5,34 @@ from html.parser import HTMLParser
 from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
 from sandboxes.index.errors import UpstreamError
-from sandboxes.index.page import Page, Raw, checked, make_page
+from sandboxes.index.page import Page, Raw, check_count, checked_all, make_page
+
+_LONGEST_TAG = (
+    8 * 1024
+)  # characters from one ">" to the next; a real link with all attributes has under 1,000
+# Python knows many more, some of them slow beyond all measure; what names another is read as UTF-8.
+_ENCODINGS = ("utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1", "windows-1252")
 
 
 def parse_html(project: str, body: bytes, base_url: str, encoding: str = "utf-8") -> Page:
     """Raises `UpstreamError` for another major API version; single bad links are left out."""
-    try:
-        text = body.decode(encoding, "replace")
-    except LookupError:
-        text = body.decode("utf-8", "replace")
     reader = _Reader(base_url)
-    reader.feed(text)
-    reader.close()
+    try:
+        _feed(reader, body.decode(encoding if encoding.lower() in _ENCODINGS else "utf-8", "replace"))
+    except (AssertionError, ValueError) as error:  # the parser's ways of saying that it is lost
+        raise UpstreamError(f"The upstream's page of {project} is not HTML that can be read.") from error
+    check_count(project, reader.files)
     if reader.version.split(".")[0] != "1":
         raise UpstreamError(f"The upstream's page of {project} is of API version {reader.version!r}, not 1.")
-    files = (checked(project, raw, reader.base_url) for raw in reader.files)
-    return make_page(project, (file for file in files if file))
+    return make_page(project, checked_all(project, reader.files, reader.base_url))
+
+
+def _feed(reader: HTMLParser, text: str) -> None:
+    """Refuses first what costs the parser time by the square of the page: endless tags, and CDATA."""
+    if any(len(piece) > _LONGEST_TAG for piece in text.split(">")) or "<![cdata[" in text.lower():
+        raise ValueError("the page is made to keep its reader busy")
+    reader.feed(text)
+    reader.close()
 
 
 class _Reader(HTMLParser):

@@ -1,10 +1,10 @@
 """An upstream's JSON page (PEP 691) → `Page`. Pure."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from sandboxes.index.errors import UpstreamError
-from sandboxes.index.page import File, Page, Raw, checked, clean, make_page, metadata_sha256
+from sandboxes.index.page import Page, Raw, check_count, checked_all, clean, make_page, metadata_sha256
 
 
 def parse_json(project: str, body: bytes, base_url: str) -> Page:
@@ -16,9 +16,12 @@ def parse_json(project: str, body: bytes, base_url: str) -> Page:
     if not isinstance(data, dict) or not isinstance(data.get("files"), list):
         raise UpstreamError(f"The upstream's page of {project} lists no files.")
     _check_version(project, data.get("meta"))
+    check_count(project, data["files"])
     versions = data.get("versions")
     stated = [clean(v) for v in versions if isinstance(v, str)] if isinstance(versions, list) else []
-    return make_page(project, _files(project, data["files"], base_url), filter(None, stated))
+    check_count(project, stated)
+    raws = [_raw(entry) for entry in data["files"]]
+    return make_page(project, checked_all(project, raws, base_url), filter(None, stated))
 
 
 def _check_version(project: str, meta: object) -> None:
@@ -28,13 +31,9 @@ def _check_version(project: str, meta: object) -> None:
         raise UpstreamError(f"The upstream's page of {project} is of API version {version!r}, not 1.")
 
 
-def _files(project: str, entries: list[object], base_url: str) -> Iterator[File]:
-    for entry in entries:
-        if isinstance(entry, Mapping) and (raw := _raw(entry)) and (file := checked(project, raw, base_url)):
-            yield file
-
-
-def _raw(entry: Mapping[str, object]) -> Raw | None:
+def _raw(entry: object) -> Raw | None:
+    if not isinstance(entry, Mapping):
+        return None
     filename, url, hashes = entry.get("filename"), entry.get("url"), entry.get("hashes")
     if not (isinstance(filename, str) and isinstance(url, str) and isinstance(hashes, Mapping)):
         return None

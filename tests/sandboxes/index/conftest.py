@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from django.db import connection, connections
+from django.utils import timezone
 from multidict import CIMultiDictProxy
 from yarl import URL
 
@@ -41,7 +42,7 @@ def database_url() -> str:
     return f"postgresql://{settings['USER']}:{settings['PASSWORD']}@/{settings['NAME']}?host={host}{port}"
 
 
-def _committed[T](work: Callable[[], T]) -> T:
+def committed[T](work: Callable[[], T]) -> T:
     """Runs `work` outside the test's transaction: Django's connections belong to one thread each."""
 
     def run() -> T:
@@ -61,8 +62,8 @@ def sandbox(db: None) -> Iterator[Sandbox]:
     Deleting the few rows afterwards takes milliseconds; pytest-django's own
     clean-up of a test that commits truncates every table, half a second each time.
     """
-    yield _committed(_make_sandbox)
-    _committed(_delete_all)
+    yield committed(_make_sandbox)
+    committed(_delete_all)
 
 
 def _make_sandbox() -> Sandbox:
@@ -75,6 +76,7 @@ def _make_sandbox() -> Sandbox:
         data_class="public",
         phase=Phase.READY,
         lease=timedelta(hours=1),
+        expires_at=timezone.now() + timedelta(hours=1),
         index_token_digest=hashlib.sha256(TOKEN.encode()).hexdigest(),
     )
 

@@ -41,6 +41,9 @@ def test_credentials_of_the_upstream_are_taken_out_and_never_shown() -> None:
         ("INDEX_PORT", "http"),
         ("INDEX_PORT", "65536"),
         ("INDEX_UPSTREAM", "file:///srv/simple"),
+        ("INDEX_FILE_ORIGINS", "files.example"),
+        ("INDEX_FILE_ORIGINS", "https://me:secret@files.example"),
+        ("INDEX_FILE_ORIGINS", "https://*"),
         ("INDEX_UPSTREAM", "https://"),
         ("INDEX_UPSTREAM", "https://secret@["),
     ],
@@ -50,6 +53,12 @@ def test_a_bad_value_is_named_in_one_line_without_secrets(name: str, value: str)
         read(**{name: value})
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_files_may_be_at_other_origins_that_are_named() -> None:
+    assert read().upstream.file_origins == ()
+    named = read(INDEX_FILE_ORIGINS="https://files.example, http://[::1]:8080/").upstream.file_origins
+    assert named == ("https://files.example", "http://[::1]:8080/")
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ BAD = [
     (Fault(data=b"short"), 502, "has 5 bytes upstream"),
     (Fault(cut_at=100), 502, "broke off"),
     (Fault(redirect="ftp://127.0.0.1/x"), 502, "nonsense"),
-    (Fault(redirect="http://127.0.0.1:9/x"), 502, "127.0.0.1"),
+    (Fault(redirect="http://127.0.0.1:9/x"), 502, "names an address that is not allowed"),
 ]
 
 
@@ -106,10 +106,27 @@ async def test_a_small_bad_file_is_a_readable_refusal(
     assert await index.rows("SELECT 1 FROM usage_install") == []
 
 
+@pytest.mark.parametrize("there", [True, False])
+async def test_an_address_inside_is_not_asked_and_nothing_of_it_is_told(
+    index: Index, upstream: UpstreamServer, demo: Package, there: bool
+) -> None:
+    """Whether something answers there or not: the sandbox hears the same."""
+    inside = UpstreamServer()
+    await inside.start()
+    url = inside.url.replace("/simple/", f"/packages/{demo.filename}")
+    if not there:
+        await inside.stop()
+    upstream.extra[demo.filename] = {"url": url}
+    reply = await index.ask(path_of(demo))
+    assert (reply.status, reply.reason) == (502, "The upstream index names an address that is not allowed.")
+    assert not inside.asked
+    await inside.stop()
+
+
 async def test_redirects_to_http_are_followed(index: Index, upstream: UpstreamServer, demo: Package) -> None:
     target = upstream.url.replace("/simple/", f"/packages/{demo.filename}?signed=1")
-    upstream.projects["other"] = [Package("moved-1.0-py3-none-any.whl", demo.data)]
-    upstream.faults["moved-1.0-py3-none-any.whl"] = Fault(redirect=target)
+    upstream.projects["other"] = [Package("other-1.0-py3-none-any.whl", demo.data)]
+    upstream.faults["other-1.0-py3-none-any.whl"] = Fault(redirect=target)
     reply = await index.ask(path_of(upstream.projects["other"][0], "other"))
     assert (reply.status, reply.body) == (200, demo.data)
 
@@ -153,6 +170,51 @@ async def test_metadata_is_verified(index: Index, upstream: UpstreamServer, demo
     assert (await index.ask(path)).headers["ETag"] == f'"{demo.metadata_sha256}"'
     assert upstream.asked[f"/packages/{demo.filename}.metadata"] == 2
     assert await index.rows("SELECT 1 FROM usage_install") == []
+
+
+OTHER = "Metadata-Version: 2.1\nName: {}\nVersion: {}\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (OTHER.format("other", "1.0"), "is no metadata of demo 1.0"),
+        (OTHER.format("demo", "2.0"), "is no metadata of demo 1.0"),
+        ("Name: demo\n", "is no metadata of demo 1.0"),
+        ("#!/bin/sh\nexec evil\n", "is no metadata of demo 1.0"),
+        (OTHER.format("demo", "1.0") + "\n" + "x" * (2 << 20), "is larger than 2 MiB"),
+    ],
+)
+async def test_metadata_must_be_of_its_file(
+    index: Index, upstream: UpstreamServer, demo: Package, data: str, reason: str
+) -> None:
+    """Also when the same bytes came as a file before: the store knows them by their hash only."""
+    evil = Package("demo-0.1.tar.gz", data.encode())
+    upstream.add("demo", evil)
+    upstream.extra[demo.filename] = {"core-metadata": {"sha256": evil.sha256}}
+    upstream.faults[f"{demo.filename}.metadata"] = Fault(data=evil.data)
+    for stored in (False, True):
+        if stored:
+            assert (await index.ask(path_of(evil))).body == evil.data
+        reply = await index.ask(f"{path_of(demo)}.metadata")
+        assert (reply.status, reason in reply.reason) == (502, True)
+
+
+async def test_metadata_names_are_compared_normalised(index: Index, upstream: UpstreamServer) -> None:
+    wheel = make_wheel("my_demo", "1.0")
+    metadata = OTHER.format("My.Demo", "1.0.0").encode()
+    upstream.add("my-demo", Package(wheel.filename, wheel.data, metadata))
+    assert (await index.ask(f"{path_of(wheel, 'my-demo')}.metadata")).body == metadata
+
+
+async def test_another_projects_file_is_unknown_even_if_it_was_known_before(
+    index: Index, upstream: UpstreamServer, demo: Package
+) -> None:
+    upstream.add("evil", demo)
+    await index.ask(path_of(demo))
+    await index.rows("UPDATE index_file SET project = 'evil'")
+    assert (await index.ask(path_of(demo, "evil"))).status == 404
+    assert demo.filename.encode() not in (await index.ask("/simple/evil/")).body
 
 
 async def test_metadata_without_a_hash_is_not_offered(

@@ -56,6 +56,16 @@ async def test_a_sandbox_without_a_token_lets_nobody_in(index: Index, demo: Pack
     assert (await index.ask("/simple/demo/")).status == 401
 
 
+@pytest.mark.parametrize("known", [False, True])
+async def test_a_lease_that_is_over_lets_nobody_in_though_no_worker_ended_it(
+    index: Index, demo: Package, known: bool
+) -> None:
+    if known:  # then the recording statement has to notice
+        assert (await index.ask("/simple/demo/")).status == 200
+    await index.rows("UPDATE lifecycle_sandbox SET expires_at = now()")
+    assert (await index.ask("/simple/demo/")).status == 401
+
+
 async def test_an_ended_sandbox_is_refused_at_once(index: Index, demo: Package, set_phase: SetPhase) -> None:
     """Five seconds are allowed; the recording statement checks again, so it takes none, cached verdict or not."""
     assert (await index.ask(path_of(demo))).status == 200

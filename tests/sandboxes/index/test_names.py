@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandboxes.index.names import is_filename, is_project, normalise, version_of
+from sandboxes.index.names import is_filename, is_project, normalise, release_of
 
 PROJECTS = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,20}[A-Za-z0-9])?", fullmatch=True)
 
@@ -40,14 +40,18 @@ def test_no_text_is_a_name_that_could_leave_its_folder(text: str) -> None:
         ("demo", "demo-1.0.tar.gz", "1.0"),
         ("a-b", "a-b-1.zip", "1"),
         ("a-b", "A.B-1.zip", "1"),
-        ("a", "a-b-1.zip", "b-1"),
-        ("zope-interface", "zope.interface-5.0.0-py3.6-linux-x86_64.egg", "5.0.0-py3.6-linux-x86_64"),
-        ("demo", "other-1.0.tar.gz", ""),
-        ("demo", "demo.whl", ""),
+        ("a", "a-b-1.zip", None),
+        ("demo", "other-1.0.tar.gz", None),
+        ("demo", "other-1.0-py3-none-any.whl", None),
+        ("demo", "demo-1.0-py3.6-linux-x86_64.egg", None),
+        ("demo", "demo-1.0.exe", None),
+        ("demo", "demo-next.tar.gz", None),
+        ("demo", "demo.whl", None),
+        ("demo", f"demo-1-{'a.' * 20}a-{'b.' * 20}b-{'c.' * 20}c.whl", None),
     ],
 )
-def test_versions(project: str, filename: str, version: str) -> None:
-    assert version_of(project, filename) == version
+def test_releases(project: str, filename: str, version: str | None) -> None:
+    assert release_of(project, filename) == version
 
 
 def test_metadata_of_a_file_is_no_file() -> None:

@@ -5,6 +5,9 @@ import json
 
 import pytest
 
+from sandboxes.index.config import source
+from sandboxes.index.projects import Projects
+from sandboxes.index.upstream import Upstream
 from tests.sandboxes.index.conftest import Index
 from tests.sandboxes.index.upstream_server import UpstreamServer
 from tests.sandboxes.index.wheels import Package, make_wheel
@@ -97,6 +100,18 @@ async def test_upstream_is_asked_once_while_a_page_is_fresh_then_with_its_etag(
     upstream.add("demo", make_wheel(version="2.0"))
     await index.expire_pages()
     assert b"demo-2.0" in (await index.ask("/simple/demo/")).body
+
+
+async def test_a_look_that_is_older_than_the_last_refresh_does_not_refresh_again(
+    index: Index, upstream: UpstreamServer, demo: Package
+) -> None:
+    """Of many who ask at once, some look before the page is stored and come to ask for it after."""
+    asked = Upstream(source("INDEX_UPSTREAM", upstream.url))
+    projects = Projects(index.database, asked)
+    first, second = await projects._refresh("demo"), await projects._refresh("demo")
+    assert first.digest == second.digest
+    assert upstream.asked["/simple/demo/"] == 1
+    await asked.close()
 
 
 async def test_unknown_project_is_404_and_remembered_shortly(index: Index, upstream: UpstreamServer) -> None:

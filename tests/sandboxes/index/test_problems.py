@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from sandboxes.index.errors import UnavailableError
 from sandboxes.index.problems import problem, reason_phrase
+from sandboxes.index.projects import Projects
 from tests.sandboxes.index.conftest import Index
 
 
@@ -39,3 +40,18 @@ async def test_the_routers_own_refusals_are_problems_too(
     reply = await index.ask(path, method)
     assert reply.status == status
     assert reply.headers["Content-Type"] == "application/problem+json"
+
+
+async def test_what_nobody_foresaw_is_recorded_and_answered_without_details(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*arguments: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(Projects, "page", broken)
+    reply = await index.ask("/simple/demo/")
+    assert (reply.status, reply.reason) == (500, "The index failed; its log says why.")
+    assert reply.headers["Content-Type"] == "application/problem+json"
+    assert b"secret" not in reply.body
+    [fetch] = await index.rows("SELECT project FROM usage_fetch")
+    assert fetch["project"] == "demo"

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandboxes.index import page as page_module
 from sandboxes.index.errors import UpstreamError
 from sandboxes.index.negotiation import Form
 from sandboxes.index.page import Page, utc
@@ -60,6 +61,9 @@ def test_json_file() -> None:
         entry(hashes={"sha256": None}),
         entry(filename="../evil.whl"),
         entry(filename="evil.whl.metadata"),
+        entry(filename="other-1.0-py3-none-any.whl"),
+        entry(filename="demo-extra-1.0.tar.gz"),
+        entry(filename="demo-1.0.egg"),
         entry(url="file:///etc/passwd"),
         entry(url="ftp://index.example/x"),
         entry(url="http://["),
@@ -149,6 +153,47 @@ def test_html_page() -> None:
 def test_another_major_version_of_html_is_not_read() -> None:
     with pytest.raises(UpstreamError):
         from_html('<meta name="pypi:repository-version" content="2.0">')
+
+
+@pytest.mark.parametrize(
+    ("size", "kept"),
+    [(0, 0), (2**63 - 1, 2**63 - 1), (2**63, None), (10**30, None), (-1, None), (True, None)],
+)
+def test_sizes_that_no_file_has_are_not_taken_over(size: object, kept: int | None) -> None:
+    [file] = from_json(entry(size=size)).files
+    assert file.size == kept
+
+
+def test_what_is_left_out_is_counted_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "sandboxes.index.page"):
+        page = from_json(entry(), entry(filename="other-1.0.tar.gz"), "no mapping")
+    assert len(page.files) == 1
+    assert "page of demo: 2 of 3 files left out" in caplog.text
+
+
+def test_a_page_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_module, "MOST_FILES", 2)
+    assert len(from_json(entry(), entry(filename="demo-2.0.tar.gz"), versions=["1", "2"]).files) == 2
+    with pytest.raises(UpstreamError, match="lists more than 2"):
+        from_json(entry(), entry(), entry())
+    with pytest.raises(UpstreamError, match="lists more than 2"):
+        from_json(entry(), versions=["1", "2", "3"])
+    with pytest.raises(UpstreamError, match="lists more than 2"):
+        from_html(f'<a href="{WHEEL}"></a>' * 3)
+
+
+@pytest.mark.parametrize(
+    "body", ["<![>", "<a " + "<!--" * 10_000, "<![CDATA[ > " * 10_000, "<a x='" + " " * 10_000]
+)
+def test_html_that_is_made_to_break_or_to_keep_its_reader_busy_is_refused(body: str) -> None:
+    with pytest.raises(UpstreamError, match="not HTML that can be read"):
+        from_html(body)
+
+
+@pytest.mark.parametrize("encoding", ["punycode", "idna", "zlib", "no-such", "UTF-8", "latin-1"])
+def test_any_encoding_is_survived(encoding: str) -> None:
+    page = parse_html("demo", f'<a href="{WHEEL}#sha256={A}"></a>'.encode(), BASE, encoding)
+    assert len(page.files) == 1
 
 
 @given(st.binary() | st.text(alphabet="<>/a hrefbs='\"#&;[]:!-").map(str.encode))
