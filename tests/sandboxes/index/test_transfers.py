@@ -35,6 +35,7 @@ async def eventually(reached: Callable[[], bool]) -> None:
 
 
 def _make_bob() -> None:
+    alices = Sandbox.objects.get()
     Sandbox.objects.create(
         name="bobs",
         namespace="bobs",
@@ -43,7 +44,8 @@ def _make_bob() -> None:
         profile="python",
         data_class="public",
         phase="ready",
-        lease=Sandbox.objects.get().lease,
+        lease=alices.lease,
+        expires_at=alices.expires_at,
         index_token_digest=hashlib.sha256(b"bobs-token").hexdigest(),
     )
 
