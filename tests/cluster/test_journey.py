@@ -56,10 +56,7 @@ def portal(
     if shutil.which("kubectl") is None:
         pytest.skip("no kubectl, which a sandbox is entered with")
     kubeconfig = real_kubeconfig(request.config)
-    context = (
-        os.environ.get("PETRIDISH_TEST_CONTEXT")
-        or kube_config.list_kube_config_contexts(kubeconfig)[1]["name"]
-    )  # type: ignore[no-untyped-call]
+    context = os.environ.get("PETRIDISH_TEST_CONTEXT") or _current_context(kubeconfig)
     image = os.environ.get("PETRIDISH_TEST_IMAGE") or ""
     with ExitStack() as stack:
         upstream = stack.enter_context(local_upstream())

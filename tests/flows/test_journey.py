@@ -15,7 +15,7 @@ import pytest
 from tests.journey import TRIAL, Person, local_upstream, people
 from tests.petridish import ROOT, Petridish, running, wait_for
 
-pytestmark = pytest.mark.xdist_group("journey")  # one worker starts it, and the tests are one story
+pytestmark = pytest.mark.xdist_group("journey")  # one worker starts it, for all of them
 
 Cast = Callable[[str], Person]
 
@@ -117,8 +117,11 @@ def test_a_kill_at_any_moment_loses_nothing(portal: Petridish, person: Cast, nam
     assert alice.sandbox_over(sandbox["id"])["receipt"]["document"]["leftovers"] == []
 
 
-def test_omar_reads_the_report_and_the_ledger_holds(portal: Petridish, person: Cast) -> None:
-    omar = person("omar")
+def test_omar_reads_the_report_and_the_ledger_holds(portal: Petridish, person: Cast, tmp_path: Path) -> None:
+    alice, omar = person("alice"), person("omar")
+    sandbox = alice.sandbox_ready(alice.post("/requests", TRIAL, 201)["sandbox"])
+    assert pip_install(sandbox["index_url"], tmp_path, "demo").returncode == 0
+    alice.post(f"/sandboxes/{sandbox['id']}/end")
     text = omar.text("/reports/usage?from=2020-01-01&to=2100-01-01&by=install&format=csv")
     rows = list(csv.reader(io.StringIO(text)))
     assert any("demo" in row for row in rows)

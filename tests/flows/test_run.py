@@ -81,7 +81,7 @@ def test_a_child_that_is_killed_comes_back(petridish: Petridish, name: str) -> N
     before = petridish.children()[name]
     before.kill()
 
-    wait_for(lambda: name in petridish.children() and petridish.children()[name].pid != before.pid)
+    wait_for(lambda: (found := petridish.children().get(name)) is not None and found.pid != before.pid)
 
     ports = {"uvicorn": petridish.port, "sandboxes.index": petridish.index_port}
     if name in ports:

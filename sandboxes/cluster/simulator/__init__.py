@@ -10,5 +10,8 @@ left out. Its version carries "petridish-simulated", so nobody is deceived.
                      ↑ ↓ changes
                  controllers (namespaces, workloads, pods, quotas, garbage)
 
+kmock was looked at first: it answers as a test scripts it, but knows neither
+server-side apply with field owners nor state that outlives it, and brings aiohttp.
+
 Everything runs on one event loop and one connection, so every request is atomic.
 """

@@ -15,6 +15,8 @@ class Command(BaseCommand):
         rows = 0
         for batch in FetchBatch.objects.order_by("first_id").iterator():
             if not verify_batch(batch):
-                raise CommandError(f"Fetches {batch.first_id} to {batch.last_id} are not those that were sealed.")
+                raise CommandError(
+                    f"Fetches {batch.first_id} to {batch.last_id} are not those that were sealed."
+                )
             rows += batch.rows
         self.stdout.write(f"The sealed fetches hold: {rows}, none changed, none missing.")
