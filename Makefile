@@ -3,7 +3,7 @@ UV_VERSION := 0.13.9
 # A `uv` that answers is used as it is; else one is fetched into .uv/ with pip.
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
 PY := .venv/bin/python
-PYTEST_ARGS ?= -n 2 --dist loadgroup
+PYTEST_ARGS ?= -n 2
 
 .PHONY: run test test-cluster setup format lint pins clean
 .DEFAULT_GOAL := run

@@ -17,7 +17,7 @@ from tests.cluster.conftest import own_address, real_kubeconfig
 from tests.journey import TRIAL, Person, local_upstream, people
 from tests.petridish import Petridish, running
 
-pytestmark = [pytest.mark.cluster, pytest.mark.enable_socket, pytest.mark.xdist_group("real-cluster")]
+pytestmark = [pytest.mark.cluster, pytest.mark.enable_socket]
 
 CONNECT = """
 import socket, sys

@@ -15,8 +15,6 @@ import pytest
 from tests.journey import TRIAL, Person, local_upstream, people
 from tests.petridish import ROOT, Petridish, running, wait_for
 
-pytestmark = pytest.mark.xdist_group("journey")  # one worker starts it, for all of them
-
 Cast = Callable[[str], Person]
 
 

@@ -15,8 +15,6 @@ import pytest
 from tests.petridish import ROOT, Petridish, running, sign_in, wait_for
 from tests.simulator import free_port
 
-pytestmark = pytest.mark.xdist_group("petridish")  # one worker starts it, once for all these tests
-
 
 def test_it_says_that_it_is_ready_and_who_may_sign_in(petridish: Petridish) -> None:
     lines = petridish.lines

@@ -11,8 +11,6 @@ from tests.flows.conftest import Company
 from tests.petridish import csrf_token, sign_in
 from tests.saml_provider import AuthnRequest, SamlProvider
 
-pytestmark = pytest.mark.xdist_group("petridish")
-
 CAROL = {
     "sub": "1f0c",
     "preferred_username": "carol",
