@@ -1,6 +1,7 @@
 """From pending to the receipt, against the simulated cluster, and what happens when something goes wrong."""
 
 import time
+from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from sandboxes.audit.models import Entry
 from sandboxes.audit.services import verify
 from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.kinds import kind
+from sandboxes.cluster.spec import KubeObject
 from sandboxes.errors import ClusterUnavailableError, ConflictError, NotFoundError
 from sandboxes.lifecycle import clusters, engine, queries, services, steps
 from sandboxes.lifecycle.models import Probe, Receipt, Sandbox
@@ -178,11 +180,17 @@ def test_a_stale_reader_moves_nothing(sandbox: Sandbox, alice: User) -> None:
 
 
 class TestFailure:
-    def test_a_seal_that_does_not_hold_never_opens(self, sandbox: Sandbox, cluster: Cluster) -> None:
-        steps.take(sandbox)
-        while sandbox.phase == Phase.PROVISIONING:
-            steps.take(sandbox)
-        cluster._api.delete(POLICY.collection(sandbox.namespace), selector="")
+    def test_a_seal_that_does_not_hold_never_opens(
+        self, sandbox: Sandbox, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        start_probe = cluster.start_probe
+
+        def start_without_policies(objects: Iterable[KubeObject]) -> None:
+            cluster._api.delete(POLICY.collection(sandbox.namespace), selector="")
+            start_probe(objects)
+
+        monkeypatch.setattr(cluster, "start_probe", start_without_policies)
+        steps.take(sandbox)  # names the namespace
         reconcile_until(sandbox, Phase.FAILED)
         assert "The seal does not hold" in sandbox.failure
         assert not Probe.objects.get(sandbox=sandbox).passed
