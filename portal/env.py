@@ -117,7 +117,7 @@ def read(environ: Mapping[str, str] = os.environ) -> Environment:
         workspace_image=environ.get("WORKSPACE_IMAGE", ""),
         image_registries=_list(environ, "IMAGE_REGISTRIES"),
         image_digests_required=_digests(environ),
-        index_upstream=environ.get("INDEX_UPSTREAM", ""),
+        index_upstream=_upstream(environ),
         public_url=_http_url("PUBLIC_URL", public_url),
         allowed_hosts=_hosts(environ, production),
         oidc=_oidc(environ),
@@ -190,6 +190,16 @@ def _broker_url(environ: Mapping[str, str], production: bool) -> str:
             "BROKER_URL is not set; production needs redis://HOST:6379/0 (Valkey or Redis)."
         )
     return "filesystem://"
+
+
+def _upstream(environ: Mapping[str, str]) -> str:
+    """Empty: the index process asks pip. May hold credentials, so a wrong one is not repeated in the message."""
+    url = environ.get("INDEX_UPSTREAM", "")
+    if url and not url.startswith(("http://", "https://")):
+        raise InvalidInputError(
+            "INDEX_UPSTREAM is no URL; set it to http(s)://[NAME:PASSWORD@]HOST[:PORT]/simple/."
+        )
+    return url
 
 
 def _list(environ: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -151,3 +151,10 @@ def test_which_images_may_come_in(tmp_path: Path) -> None:
     assert read.image_digests_required
     with pytest.raises(InvalidInputError, match="IMAGE_DIGESTS"):
         _read(tmp_path, {"IMAGE_DIGESTS": "yes"})
+
+
+def test_an_upstream_that_is_no_url_is_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="INDEX_UPSTREAM") as caught:
+        _read(tmp_path, {"INDEX_UPSTREAM": "me:hush@index"})
+    assert "hush" not in str(caught.value)
+    assert _read(tmp_path, {"INDEX_UPSTREAM": "http://me:hush@index/simple/"}).index_upstream
