@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from portal import env_engine
+from portal.env_engine import Engine
 from sandboxes.errors import InvalidInputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,12 +81,21 @@ class Environment:
     allowed_hosts: tuple[str, ...]
     oidc: Oidc | None
     saml: Saml | None
+    engine: Engine
     secrets: Secrets
 
     @property
     def simulated(self) -> bool:
         """Without a context named on purpose, no real cluster is touched."""
         return not self.kube_context
+
+    @property
+    def egress_proxy_url(self) -> str:
+        """`http://HOST:PORT`, where sandboxes find the egress proxy; empty if there is none."""
+        if not self.engine.egress_proxy_port:
+            return ""
+        host = urlsplit(self.index_url).hostname or self.index_bind
+        return self.engine.egress_proxy_url or f"http://{_bracketed(host)}:{self.engine.egress_proxy_port}"
 
     @property
     def cluster_name(self) -> str:
@@ -122,6 +133,7 @@ def read(environ: Mapping[str, str] = os.environ) -> Environment:
         allowed_hosts=_hosts(environ, production),
         oidc=_oidc(environ),
         saml=_saml(environ),
+        engine=env_engine.read(environ),
         secrets=_secrets(environ, data_dir, production),
     )
 

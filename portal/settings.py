@@ -174,6 +174,15 @@ INDEX_URL = ENV.index_url
 PUBLIC_URL = ENV.public_url
 PROVISION_DEADLINE = timedelta(minutes=10)
 READY_CHECK_EVERY = timedelta(minutes=5)
+PROBE_EVERY = ENV.engine.probe_every
+PROBE_IMAGE = ENV.engine.probe_image
+PROBE_OUTSIDE = ENV.engine.probe_outside
+PROBE_DNS = ENV.engine.probe_dns
+PROBE_TARGETS = ENV.engine.probe_targets
+OBSERVE_EVERY = ENV.engine.observe_every
+ORPHAN_GRACE = ENV.engine.orphan_grace
+STUCK_AFTER = ENV.engine.stuck_after
+EGRESS_PROXY_URL = ENV.egress_proxy_url  # empty: there is no egress proxy
 
 # Celery: the queue is a hint; see portal/celery.py.
 CELERY_BROKER_URL = ENV.broker_url

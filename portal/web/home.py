@@ -15,7 +15,7 @@ from portal.approvals import queries
 from portal.approvals.models import Request, State
 from portal.web.respond import fingerprint, page, unchanged
 from sandboxes.lifecycle.models import Sandbox
-from sandboxes.lifecycle.phases import LIVE, OVER, Phase
+from sandboxes.lifecycle.phases import GOING, LIVE, OVER, Phase
 from sandboxes.usage.models import Install
 
 SHOWN = 30
@@ -45,7 +45,7 @@ class Card:
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     me = person(request)
-    live = _cards(_mine(me, LIVE | {Phase.ENDING})[:SHOWN])
+    live = _cards(_mine(me, LIVE | GOING)[:SHOWN])
     over = list(_mine(me, OVER)[:EARLIER])
     waiting, earlier = _requests(me)
     version = fingerprint(

@@ -12,7 +12,7 @@ from portal.accounts.permissions import Permission
 from portal.approvals import queries
 from portal.web.respond import cursor, page, search_text, slice_of
 from sandboxes.lifecycle.models import Sandbox
-from sandboxes.lifecycle.phases import LIVE, OVER, Phase
+from sandboxes.lifecycle.phases import GOING, LIVE, OVER, Phase
 
 PAGE: Final = 50
 SHOW: Final = {"live": "Live", "over": "Over", "failed": "Failed", "all": "All"}
@@ -45,7 +45,7 @@ def sandboxes(request: HttpRequest) -> HttpResponse:
 
 
 def _matching(rows: QuerySet[Sandbox], show: str, text: str) -> QuerySet[Sandbox]:
-    phases = {"live": LIVE | {Phase.ENDING}, "over": OVER, "failed": {Phase.FAILED}}.get(show)
+    phases = {"live": LIVE | GOING, "over": OVER, "failed": {Phase.FAILED}}.get(show)
     if phases:
         rows = rows.filter(phase__in=phases)
     if text:

@@ -11,11 +11,15 @@ _LONG_UNITS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 
 # Word and look of each badge. The look is a shape as well as a colour (see the stylesheet).
 PHASES: Final[dict[str, tuple[str, str]]] = {
+    "queued": ("Queued", "wait"),
     "pending": ("Waiting", "wait"),
     "provisioning": ("Being made", "wait"),
     "probing": ("Testing the seal", "wait"),
     "ready": ("Ready", "good"),
+    "hibernated": ("Asleep", "done"),
+    "isolated": ("Isolated", "bad"),
     "ending": ("Ending", "wait"),
+    "stuck": ("Stuck while ending", "bad"),
     "ended": ("Ended", "done"),
     "failed": ("Failed", "bad"),
 }

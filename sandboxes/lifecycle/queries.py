@@ -37,11 +37,15 @@ def receipt(sandbox: Sandbox) -> Receipt | None:
 
 
 _STATUS = {
+    Phase.QUEUED: "Approved; it starts as soon as there is room.",
     Phase.PENDING: "Waiting for a worker to take it up.",
     Phase.PROVISIONING: "Making the namespace and its seal.",
     Phase.PROBING: "Testing that the seal holds; it opens when the test has passed.",
     Phase.READY: "Ready to use.",
+    Phase.HIBERNATED: "Asleep: nothing runs. Its lease goes on; wake it whenever you like.",
+    Phase.ISOLATED: "Isolated: no network, no access, no index token.",
     Phase.ENDING: "Access is revoked; everything in it is being deleted.",
+    Phase.STUCK: "The cluster does not let go of it yet; it is tried again and again.",
     Phase.ENDED: "Gone: its absence was observed and the receipt is written.",
     Phase.FAILED: "It could not be opened; what had been made is gone again.",
 }

@@ -8,7 +8,7 @@ import pytest
 
 from portal.accounts.models import User
 from sandboxes.cluster.driver import Cluster
-from sandboxes.lifecycle import clusters, services
+from sandboxes.lifecycle import clusters, services, specs
 from sandboxes.lifecycle.models import Sandbox
 from tests.simulator import Simulator
 
@@ -37,8 +37,8 @@ _get = clusters.get  # a test may put something in its place
 
 def _forget() -> None:
     _get.cache_clear()
-    clusters.templates.cache_clear()
-    clusters.forget_facts()
+    specs.templates.cache_clear()
+    specs.forget_facts()
 
 
 @pytest.fixture

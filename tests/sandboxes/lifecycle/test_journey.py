@@ -15,7 +15,7 @@ from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.kinds import kind
 from sandboxes.cluster.spec import KubeObject
 from sandboxes.errors import ClusterUnavailableError, ConflictError, NotFoundError
-from sandboxes.lifecycle import clusters, engine, queries, services, steps
+from sandboxes.lifecycle import engine, queries, services, specs, steps
 from sandboxes.lifecycle.models import Probe, Receipt, Sandbox
 from sandboxes.lifecycle.moves import move
 from sandboxes.lifecycle.phases import Phase
@@ -215,7 +215,7 @@ class TestFailure:
         for name, value in rule.items():
             setattr(settings, name, value)
         reconcile_until(sandbox, Phase.FAILED)
-        assert clusters.templates().profiles["python"].image in sandbox.failure
+        assert specs.templates().profiles["python"].image in sandbox.failure
         assert cluster.namespace(sandbox.namespace or "") is None
 
     def test_a_namespace_of_somebody_else_is_neither_taken_nor_deleted(
@@ -234,7 +234,7 @@ class TestFailure:
         self, sandbox: Sandbox, cluster: Cluster
     ) -> None:
         steps.take(sandbox)
-        uid = cluster.ensure_namespace(clusters.rendered(sandbox, cluster).seal[0])
+        uid = cluster.ensure_namespace(specs.rendered(sandbox, cluster).seal[0])
         Sandbox.objects.update(namespace_uid=uid)
         cluster.delete_namespace(sandbox.namespace or "", uid)
         while cluster.namespace(sandbox.namespace or "") is not None:

@@ -1,0 +1,21 @@
+"""The rows of the lifecycle, by what they are about."""
+
+from sandboxes.lifecycle.models.alarm import Alarm
+from sandboxes.lifecycle.models.cluster import RegisteredCluster
+from sandboxes.lifecycle.models.egress import EgressException
+from sandboxes.lifecycle.models.engine import EngineState, Orphan
+from sandboxes.lifecycle.models.quota import Quota
+from sandboxes.lifecycle.models.sandbox import Probe, Receipt, Sandbox, Step
+
+__all__ = [
+    "Alarm",
+    "EgressException",
+    "EngineState",
+    "Orphan",
+    "Probe",
+    "Quota",
+    "Receipt",
+    "RegisteredCluster",
+    "Sandbox",
+    "Step",
+]

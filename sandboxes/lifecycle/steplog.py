@@ -1,0 +1,63 @@
+"""The step log: what was done for a sandbox, when, how long it took, and what went wrong.
+
+A step that has to wait, or fails and is tried again, counts on in its open row, so
+that a long wait is one line of the timeline and not a thousand. It is evidence for
+people, not state: nothing is decided from it, and a row lost with a killed worker
+costs a line and no more.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import connection
+
+from sandboxes.lifecycle.models import Sandbox
+
+_UPSERT = """
+INSERT INTO lifecycle_step (sandbox_id, name, started_at, ended_at, tries, worked_ms, error)
+VALUES (%(sandbox)s, %(name)s, clock_timestamp() - make_interval(secs => %(seconds)s),
+        CASE WHEN %(done)s THEN clock_timestamp() END, 1, %(ms)s, %(error)s)
+ON CONFLICT (sandbox_id, name) WHERE ended_at IS NULL DO UPDATE SET
+  tries = lifecycle_step.tries + 1,
+  worked_ms = lifecycle_step.worked_ms + EXCLUDED.worked_ms,
+  error = CASE WHEN %(done)s OR EXCLUDED.error <> '' THEN EXCLUDED.error ELSE lifecycle_step.error END,
+  ended_at = EXCLUDED.ended_at
+"""
+
+
+class Attempt:
+    """One try at a step; `wait()` says that it is not done yet."""
+
+    def __init__(self) -> None:
+        self.done = True
+
+    def wait(self) -> None:
+        self.done = False
+
+
+@contextmanager
+def step(sandbox: Sandbox, name: str) -> Iterator[Attempt]:
+    """Writes this try down: done when the block ends, unless it waits; an error leaves it open, and goes on up."""
+    attempt, begin, error = Attempt(), time.monotonic(), ""
+    try:
+        yield attempt
+    except Exception as trouble:
+        attempt.wait()
+        error = str(trouble)
+        raise
+    finally:
+        _write(sandbox.pk, name, time.monotonic() - begin, attempt.done, error)
+
+
+def _write(sandbox_id: int, name: str, seconds: float, done: bool, error: str) -> None:
+    values: dict[str, bool | int | float | str] = {
+        "sandbox": sandbox_id,
+        "name": name,
+        "seconds": seconds,
+        "ms": round(seconds * 1000),
+        "done": done,
+        "error": error,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_UPSERT, values)
