@@ -2,13 +2,15 @@
 
 The official client brings credentials, TLS and the connection pool; requests are
 made directly, because objects here are plain data. Nothing is retried: callers
-reconcile, and `retry_after` tells them when.
+reconcile, and `retry_after` tells them when. Before every request the pacer is
+asked, which may let it wait or send it away.
 """
 
 import ipaddress
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from contextlib import contextmanager
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import urllib3
@@ -17,14 +19,24 @@ from kubernetes import client as kube
 from kubernetes import config as kube_config
 
 from sandboxes.cluster.kinds import Kind
+from sandboxes.cluster.kubeconfig import inline
+from sandboxes.cluster.pacing import Pacer, retry_after, unhurried
 from sandboxes.cluster.spec import FIELD_MANAGER, KubeObject
 from sandboxes.errors import ClusterRefusedError, ClusterUnavailableError, InvalidInputError
 
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
 PAGE_SIZE: Final = 500
-_LISTING_TRIES: Final = 3
+LISTING_TRIES: Final = 3
 _APPLY_PATCH: Final = "application/apply-patch+yaml"
+_MERGE_PATCH: Final = "application/merge-patch+json"
+_JSON: Final = "application/json"
+# Only metadata, which is all that most lists need: no Secret's content comes along (API concepts,
+# "Metadata-only fetches"). A server that cannot do it sends whole objects.
+_METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+_METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+_LOG_BYTES: Final = 64 * 1024
+_WATCH_MARGIN: Final = 15.0  # seconds: the server ends a watch by itself a little later than asked
 _BUSY: Final = frozenset((408, 425, 429))
 # Refusals that pass by themselves: a lost optimistic lock, a quota not computed yet.
 _PASSING: Final = ("object has been modified", "status unknown for quota")
@@ -43,29 +55,54 @@ class StatusRefusedError(ClusterRefusedError):
         self.status = status
 
 
+class ListingExpiredError(ClusterUnavailableError):
+    """A paged listing, or a watch, is too old to go on (410): start over."""
+
+
 class Api:
     """The requests that the driver needs, and nothing that it does not."""
 
-    def __init__(self, name: str, client: kube.ApiClient) -> None:
+    def __init__(self, name: str, client: kube.ApiClient, pacer: Pacer = unhurried) -> None:
         self._name = name
         self._client = client
+        self._pacer = pacer
 
     @classmethod
-    def connect(cls, *, name: str, kubeconfig: str, context: str | None) -> "Api":
-        """Read the kubeconfig; no request is made. InvalidInputError if it is unusable."""
+    def connect(cls, *, name: str, kubeconfig: str, context: str | None, pacer: Pacer | None = None) -> Self:
+        """By a kubeconfig of this machine; no request is made. InvalidInputError if it is unusable."""
         configuration = kube.Configuration()
-        try:
+        with _reading(name):
             kube_config.load_kube_config(  # type: ignore[no-untyped-call]
                 kubeconfig, context, configuration, persist_config=False
             )
-        except _BAD_KUBECONFIG as error:
-            raise InvalidInputError(f"Cluster {name}: the kubeconfig cannot be used: {error}") from error
+        return cls._with(name, configuration, pacer)
+
+    @classmethod
+    def connect_text(cls, *, name: str, text: str, context: str | None, pacer: Pacer | None = None) -> Self:
+        """By a kubeconfig that an admin gave as text, which must be nothing but inline data."""
+        configuration, config = kube.Configuration(), inline(text, context)
+        with _reading(name, quoting=False):
+            kube_config.load_kube_config_from_dict(  # type: ignore[no-untyped-call]
+                config, None, configuration, persist_config=False
+            )
+        return cls._with(name, configuration, pacer)
+
+    @classmethod
+    def connect_in_cluster(cls, *, name: str, pacer: Pacer | None = None) -> Self:
+        """As the pod's own service account, whose token is read again as it changes."""
+        configuration = kube.Configuration()
+        with _reading(name):
+            kube_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+        return cls._with(name, configuration, pacer)
+
+    @classmethod
+    def _with(cls, name: str, configuration: kube.Configuration, pacer: Pacer | None) -> Self:
         configuration.retries = False
         if _is_loopback(configuration.host):
             configuration.proxy = None
         client = kube.ApiClient(configuration)
         client.user_agent = FIELD_MANAGER
-        return cls(name, client)
+        return cls(name, client, pacer or unhurried)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -84,9 +121,22 @@ class Api:
                 return None
             raise
 
-    def create(self, path: str, item: KubeObject) -> KubeObject:
-        """Create; StatusRefusedError with status 409 if the name is taken."""
-        return self._call("POST", path, {"fieldManager": FIELD_MANAGER}, item)
+    def log(self, path: str, *, container: str, lines: int) -> str:
+        """The end of a container's log."""
+        query = {"container": container, "tailLines": str(lines), "limitBytes": str(_LOG_BYTES)}
+        return self._request("GET", f"{path}/log", query, accept="*/*").decode(errors="replace")
+
+    def create(self, path: str, item: KubeObject, *, dry_run: bool = False) -> KubeObject:
+        """Create; StatusRefusedError with status 409 if the name is taken.
+
+        With `dry_run` the server does everything but store it, and answers what it would have stored.
+        """
+        query = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
+        return self._call("POST", path, query, item)
+
+    def merge(self, path: str, patch: KubeObject) -> KubeObject:
+        """JSON merge patch (RFC 7396); a UID in its metadata is a precondition."""
+        return self._call("PATCH", path, {"fieldManager": FIELD_MANAGER}, patch, _MERGE_PATCH)
 
     def apply(self, path: str, item: KubeObject) -> KubeObject:
         """Server-side apply as our manager, taking fields that others hold."""
@@ -105,38 +155,67 @@ class Api:
                 raise
 
     def list(
-        self, kind: Kind, namespace: str | None = None, selector: str | None = None
+        self, kind: Kind, namespace: str | None = None, selector: str | None = None, *, partial: bool = False
     ) -> Iterator[KubeObject]:
         """All objects, page by page. A listing that expires half-way starts over.
 
         After a restart objects already seen are left out, so each comes once.
         """
         seen: set[str] = set()
-        for attempt in range(1, _LISTING_TRIES + 1):
+        for attempt in range(1, LISTING_TRIES + 1):
             try:
-                for item in self._pages(kind.collection(namespace), selector):
+                for item in self.pages(kind, namespace, selector, partial=partial):
                     if item["metadata"]["uid"] not in seen:
                         seen.add(item["metadata"]["uid"])
                         yield item
-            except StatusRefusedError as error:
-                if error.status != 410:
+            except ListingExpiredError:
+                if attempt == LISTING_TRIES:
                     raise
-                if attempt == _LISTING_TRIES:
-                    raise ClusterUnavailableError(str(error), retry_after=5) from error
             else:
                 return
 
-    def _pages(self, path: str, selector: str | None) -> Iterator[KubeObject]:
+    def pages(
+        self, kind: Kind, namespace: str | None = None, selector: str | None = None, *, partial: bool = False
+    ) -> Iterator[KubeObject]:
+        """All objects, holding one page at a time; ListingExpiredError if the listing does half-way."""
         query = {"limit": str(PAGE_SIZE)}
         if selector:
             query["labelSelector"] = selector
+        accept = _METADATA_LIST if partial else _JSON
         while True:
-            page = self._call("GET", path, query)
+            page = self._call("GET", kind.collection(namespace), query, accept=accept)
             yield from page.get("items") or ()
             token = page.get("metadata", {}).get("continue")
             if not token:
                 return
             query["continue"] = token
+
+    def version(self, kind: Kind) -> str:
+        """The resource version of now: where a watch of this kind can start."""
+        page = self._call("GET", kind.collection(), {"limit": "1"}, accept=_METADATA_LIST)
+        return str(page["metadata"]["resourceVersion"])
+
+    def watch(self, kind: Kind, version: str, seconds: float) -> Iterator[tuple[str, KubeObject]]:
+        """(ADDED | MODIFIED | DELETED | BOOKMARK, metadata of the object) for so many seconds.
+
+        ListingExpiredError when `version` is too old, ClusterUnavailableError when the
+        connection breaks. Nothing missed meanwhile is made up for: see `version`.
+        """
+        query = {
+            "watch": "true",
+            "resourceVersion": version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(max(1, round(seconds))),
+        }
+        path = kind.collection()
+        with self._answer("GET", path, query, accept=_METADATA, seconds=seconds + _WATCH_MARGIN) as answer:
+            for line in _lines(answer):
+                event = self._decoded(line)
+                if event.get("type") == "ERROR":
+                    status = event.get("object") or {}
+                    code = int(status.get("code") or 500)
+                    raise self._error(f"GET {path}", code, json.dumps(status).encode(), {})
+                yield str(event["type"]), event["object"]
 
     def _call(
         self,
@@ -144,28 +223,63 @@ class Api:
         path: str,
         query: Mapping[str, str] | None = None,
         body: KubeObject | str | None = None,
-        content_type: str = "application/json",
+        content_type: str = _JSON,
+        accept: str = _JSON,
     ) -> KubeObject:
-        """One request. ClusterUnavailableError or StatusRefusedError, never a library's error."""
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        """One request for one object, or one list of them."""
+        return self._decoded(self._request(method, path, query, body, content_type, accept))
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: KubeObject | str | None = None,
+        content_type: str = _JSON,
+        accept: str = _JSON,
+    ) -> bytes:
+        with self._answer(method, path, query, body, content_type, accept) as answer:
+            return answer.data
+
+    @contextmanager
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: KubeObject | str | None = None,
+        content_type: str = _JSON,
+        accept: str = _JSON,
+        seconds: float | None = None,
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        """An answer that is no refusal, while it is read.
+
+        ClusterUnavailableError or StatusRefusedError, never a library's error; what
+        the pacer raises goes up as it is.
+        """
+        self._pacer()
+        given = {"Accept": accept, "Content-Type": content_type}
+        answer: urllib3.BaseHTTPResponse | None = None
         try:
             _, url, headers, _, _ = self._client.param_serialize(
                 method,
                 path,
                 query_params=list((query or {}).items()),
-                header_params=headers,
+                header_params=given,
                 auth_settings=["BearerToken"],
             )
-            response = self._client.call_api(
-                method, url, headers, body, _request_timeout=(CONNECT_SECONDS, READ_SECONDS)
-            )
-            data: bytes = response.read()  # type: ignore[no-untyped-call]
+            patience = (CONNECT_SECONDS, READ_SECONDS if seconds is None else seconds)
+            response = self._client.call_api(method, url, headers, body, _request_timeout=patience)
+            answer = response.response
+            if response.status >= 400:
+                raise self._error(f"{method} {path}", response.status, answer.data, response.headers)
+            yield answer
         except (urllib3.exceptions.HTTPError, kube.ApiException, OSError) as error:
             reason = getattr(error, "reason", None) or error
             raise ClusterUnavailableError(f"Cluster {self._name} does not answer: {reason}") from error
-        if response.status >= 400:
-            raise self._error(f"{method} {path}", response.status, data, response.headers)
-        return self._decoded(data)
+        finally:
+            if answer is not None and not answer.closed:
+                answer.close()  # an answer read to its end gave its connection back already
 
     def _decoded(self, data: bytes) -> KubeObject:
         try:
@@ -186,15 +300,31 @@ class Api:
             message = data[:200].decode(errors="replace").strip()
         text = f"Cluster {self._name} refused {request} ({status}): {message}"
         if status >= 500 or status in _BUSY:
-            return ClusterUnavailableError(text, retry_after=_seconds(headers.get("Retry-After")))
+            wait = retry_after(headers.get("Retry-After"), headers.get("Date"))
+            return ClusterUnavailableError(text, retry_after=wait)
+        if status == 410:
+            return ListingExpiredError(text, retry_after=5)
         if status in (403, 409) and any(passing in message for passing in _PASSING):
             return ClusterUnavailableError(text, retry_after=1)
         return StatusRefusedError(text, status)
 
 
-def _seconds(header: str | None) -> float | None:
-    """Retry-After in seconds (RFC 9110, 10.2.3); API servers send no dates."""
-    return float(header) if header is not None and header.isascii() and header.isdigit() else None
+@contextmanager
+def _reading(name: str, *, quoting: bool = True) -> Iterator[None]:
+    """Whatever is wrong with a kubeconfig; without quoting it if it may hold somebody's secrets."""
+    try:
+        yield
+    except _BAD_KUBECONFIG as error:
+        why = str(error) if quoting else type(error).__name__
+        raise InvalidInputError(f"Cluster {name}: the kubeconfig cannot be used: {why}") from error
+
+
+def _lines(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    """Lines of a streamed answer, each as soon as it is there."""
+    rest = b""
+    for chunk in answer.stream():
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from filter(None, lines)
 
 
 def _is_loopback(host: str) -> bool:

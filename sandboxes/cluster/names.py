@@ -20,7 +20,7 @@ def sandbox_name(owner: str, profile: str, sandbox_id: int, *, installation_id: 
 
     `installation_id` keeps two installations that share a cluster apart.
     """
-    digest = _short_hash("\0".join((installation_id, owner, profile, str(sandbox_id))))
+    digest = short_hash("\0".join((installation_id, owner, profile, str(sandbox_id))))
     return f"sbx-{_slug(owner, 'someone')}-{_slug(profile, 'sandbox')}-{digest}"
 
 
@@ -30,7 +30,8 @@ def _slug(text: str, otherwise: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", ascii_text)[:_PART_LENGTH].strip("-") or otherwise
 
 
-def _short_hash(text: str) -> str:
+def short_hash(text: str) -> str:
+    """Six characters that fit into a name, nearly always others for another text."""
     number = int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
     digits = []
     for _ in range(_HASH_LENGTH):

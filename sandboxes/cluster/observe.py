@@ -2,16 +2,22 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from sandboxes.cluster.probe_script import REPORT_MARK
 from sandboxes.cluster.spec import (
+    Answer,
     Attempt,
+    CanaryState,
+    Control,
     KubeObject,
     NamespaceState,
     ProbeResult,
     WorkspaceState,
 )
+from sandboxes.cluster.targets import OPTIONAL
 from sandboxes.errors import ClusterUnavailableError
 
 # Reasons of a waiting container that time alone does not cure. ErrImagePull is not
@@ -107,18 +113,35 @@ def _pod_problems(pods: Iterable[KubeObject], now: datetime) -> Iterable[tuple[b
                 yield now - since > _UNSCHEDULABLE_PATIENCE, text
 
 
-def probe_result(pod: KubeObject, simulated: bool) -> ProbeResult | None:
+class ProbeLostError(ClusterUnavailableError):
+    """The pod is gone, or ended without having run: that run has to be started again."""
+
+
+def probe_result(pod: KubeObject, simulated: bool, log: str = "") -> ProbeResult | None:
     """None while the probe runs. Whatever cannot be read counts as failed.
 
-    The pod's message is checked against the targets in the pod's own
-    specification, which nobody in the sandbox can change.
+    What was seen is checked against the targets in the pod's own specification, which
+    nobody in the sandbox can change. It stands in the pod's message when the pod has
+    ended, and in its log a second or two earlier, for nodes look only now and then at
+    what has ended. A log that says nothing yet is no result, whatever else is in it.
     """
     status = pod.get("status", {})
     if status.get("phase") not in ("Succeeded", "Failed"):
-        return None
+        report = _report_in(log)
+        return None if report is None else _read(pod, report, simulated)
     message = _termination_message(status)
     if not message and status.get("reason") in _LOST_POD:
-        raise ClusterUnavailableError(f"The probe was lost ({status['reason']}); it must run again.")
+        raise ProbeLostError(f"The probe was lost ({status['reason']}); it must run again.")
+    # Whoever got in could write a message and kill the script: that one has not ended well.
+    result = _read(pod, message if status["phase"] == "Succeeded" else "", simulated)
+    if result.usable:
+        return result
+    detail = f"{result.attempts[0].detail}; pod {status.get('phase')}: {status.get('reason', message[:200])}"
+    return replace(result, attempts=(_unusable(detail),))
+
+
+def _read(pod: KubeObject, message: str, simulated: bool) -> ProbeResult:
+    """What the script wrote: {"v", "at": [from, to], "attempts"}, in seconds since 1970 by the node's clock."""
     try:
         targets = json.loads(_probe_targets(pod))
         report = json.loads(message)
@@ -126,38 +149,84 @@ def probe_result(pod: KubeObject, simulated: bool) -> ProbeResult | None:
             raise ValueError("another number of results than of targets")
         pairs = zip(targets, report["attempts"], strict=True)
         attempts = tuple(_attempt(target, line) for target, line in pairs)
+        begin, end = (datetime.fromtimestamp(moment, UTC).isoformat() for moment in report["at"])
         simulated = simulated or report.get("simulated") is True
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        detail = (
-            f"no usable result ({error}); pod {status.get('phase')}: {status.get('reason', message[:200])}"
-        )
-        return ProbeResult(passed=False, simulated=simulated, attempts=(_unusable(detail),))
-    return ProbeResult(passed=_passed(attempts), simulated=simulated, attempts=attempts)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        detail = f"no usable result ({error})"
+        return ProbeResult(passed=False, simulated=simulated, attempts=(_unusable(detail),), usable=False)
+    passed = _passed(attempts)
+    return ProbeResult(passed, simulated, attempts, started_at=begin, finished_at=end)
+
+
+def _report_in(log: str) -> str | None:
+    """The script's line, which is the last thing it prints; None unless all of it is there."""
+    found = [line for line in log.splitlines(keepends=True) if line.startswith(REPORT_MARK)]
+    return found[-1].removeprefix(REPORT_MARK) if found and found[-1].endswith("\n") else None
+
+
+def control_result(pod: KubeObject, log: str = "") -> Control | None:
+    """What the control saw; None while it runs. ProbeLostError if it says nothing: another must run."""
+    result = probe_result(pod, simulated=False, log=log)
+    if result is None:
+        return None
+    if not result.usable:
+        raise ProbeLostError(f"The control left {result.attempts[0].detail}.")
+    answers = tuple(
+        Answer(each.host, each.port, each.protocol, each.result == "open", each.milliseconds)
+        for each in result.attempts
+    )
+    return Control(pod["metadata"]["name"], result.started_at, result.finished_at, answers)
+
+
+def canary_state(pods: Sequence[KubeObject], workloads: Sequence[KubeObject], now: datetime) -> CanaryState:
+    """Where the canary answers, or why it does not."""
+    for pod in pods:
+        conditions = pod.get("status", {}).get("conditions") or ()
+        ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+        if ready and "deletionTimestamp" not in pod["metadata"]:
+            return CanaryState(str(pod["status"]["podIP"]), "")
+    problems = [*_creation_problems(workloads), *_pod_problems(pods, now)]
+    return CanaryState("", problems[0][1] if problems else "it is starting")
+
+
+def pod_trouble(pod: KubeObject, now: datetime) -> str:
+    """Why a pod that does not run yet does not, "" if there is no reason but time."""
+    return next((message for _, message in _pod_problems([pod], now)), "")
 
 
 def _passed(attempts: Sequence[Attempt]) -> bool:
-    """Everything that must be blocked is, and at least one way to the index is open."""
+    """Everything that must be blocked is, and of each service that must be open at least one address is."""
     blocked = [attempt for attempt in attempts if attempt.expected == "blocked"]
-    allowed = [attempt for attempt in attempts if attempt.expected == "open"]
+    allowed = {attempt.target for attempt in attempts if attempt.expected == "open"} - OPTIONAL
+    reached = {attempt.target for attempt in attempts if attempt.result == "open"}
     return (
         bool(blocked)
         and all(attempt.result == "blocked" for attempt in blocked)
-        and any(attempt.result == "open" for attempt in allowed)
+        and bool(allowed)
+        and allowed <= reached
     )
 
 
-def _attempt(target: dict[str, Any], line: list[Any]) -> Attempt:
+def _attempt(target: list[Any], line: list[Any]) -> Attempt:
+    """`target` is [name, host, port, protocol, expected]; `line` is [result, milliseconds, detail]."""
+    name, host, port, protocol, expected = target
     result, milliseconds, detail = line
-    if result not in ("blocked", "open", "error") or target["expected"] not in ("blocked", "open"):
+    words = (
+        (result, ("blocked", "open", "error")),
+        (expected, ("blocked", "open")),
+        (protocol, ("tcp", "udp")),
+    )
+    if any(word not in known for word, known in words):
         raise ValueError("an unknown word")
     return Attempt(
-        target=str(target["name"]),
-        host=str(target["host"]),
-        port=int(target["port"]),
-        expected=target["expected"],
+        target=str(name),
+        host=str(host),
+        port=int(port),
+        expected=expected,
         result=result,
         milliseconds=int(milliseconds),
         detail=str(detail),
+        protocol=protocol,
     )
 
 

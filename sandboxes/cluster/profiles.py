@@ -6,8 +6,8 @@ are the workspace's objects; without them the standard workspace
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 import isodate
 
 from sandboxes.cluster.quantities import parse_quantity
+from sandboxes.cluster.spec import DEFAULT_GPU
 from sandboxes.cluster.templates import Document, Hole, load_documents
 from sandboxes.errors import TemplateError
 
@@ -27,6 +28,17 @@ _PACKAGE: Final = re.compile(
 _RUNTIME_CLASS: Final = re.compile(
     r"^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 )
+# A label's key: an optional DNS-1123 subdomain and "/", then a name of at most 63 characters.
+_LABEL_KEY: Final = re.compile(
+    r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
+)
+_LABEL_VALUE: Final = re.compile(r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$")
+# An extended resource is always qualified by whose it is: nvidia.com/gpu, amd.com/gpu.
+_RESOURCE: Final = re.compile(
+    r"^(?=.{3,253}$)[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
+)
+_EFFECTS: Final = frozenset(("", "NoSchedule", "PreferNoSchedule", "NoExecute"))
+_TOLERATION: Final = frozenset(("key", "operator", "value", "effect", "tolerationSeconds"))
 _FIELDS: Final = frozenset(
     (
         "title",
@@ -41,9 +53,19 @@ _FIELDS: Final = frozenset(
         "maxDuration",
         "packages",
         "runtimeClass",
+        "nodeSelector",
+        "tolerations",
+        "gpuResource",
+        "clusterLabels",
+        "hibernateAfter",
     )
 )
-_OPTIONAL: Final = frozenset(("details", "packages", "runtimeClass"))
+_OPTIONAL: Final = frozenset(
+    (
+        *("details", "packages", "runtimeClass", "nodeSelector", "tolerations"),
+        *("gpuResource", "clusterLabels", "hibernateAfter"),
+    )
+)
 _MAX_GPUS: Final = 16
 
 
@@ -54,7 +76,10 @@ class Profile:
     `packages` are installed from our index once the workspace is up. `runtime_class`
     is the cluster's RuntimeClass (gVisor, Kata) that all its pods run under; "" means
     the cluster's default. What overhead a RuntimeClass itself declares is counted
-    against the sandbox's quota.
+    against the sandbox's quota. `node_selector` and `tolerations` are every pod's, the
+    probe's included. `cluster_labels` are what a cluster must have to be given such a
+    sandbox. `hibernate_after` is how long it may be idle before it is put to sleep;
+    None means for ever.
     """
 
     name: str
@@ -70,6 +95,11 @@ class Profile:
     details: str = ""
     packages: tuple[str, ...] = ()
     runtime_class: str = ""
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+    gpu_resource: str = DEFAULT_GPU
+    cluster_labels: Mapping[str, str] = field(default_factory=dict)
+    hibernate_after: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +160,11 @@ def _profile(document: Document, stem: str, image_override: str | None) -> Profi
         max_duration=fields.take("maxDuration", _duration),
         packages=fields.take("packages", _packages, ()),
         runtime_class=fields.take("runtimeClass", _runtime_class, ""),
+        node_selector=fields.take("nodeSelector", _labels, {}),
+        tolerations=fields.take("tolerations", _tolerations, ()),
+        gpu_resource=fields.take("gpuResource", _resource, DEFAULT_GPU),
+        cluster_labels=fields.take("clusterLabels", _labels, {}),
+        hibernate_after=fields.maybe("hibernateAfter", _duration),
     )
 
 
@@ -149,17 +184,26 @@ class _Fields:
             if name not in spec:
                 raise document.at("spec").error(f"spec.{name} is missing")
 
+    def maybe[T](self, name: str, read: Callable[[Any], T]) -> T | None:
+        return self.take(name, read) if name in self._spec else None
+
     def take[T](self, name: str, read: Callable[[Any], T], otherwise: T | None = None) -> T:
         if otherwise is not None and name not in self._spec:
             return otherwise
         value = self._spec[name]
         place = self._document.at("spec", name)
-        if isinstance(value, Hole):
+        if _has_hole(value):
             raise place.error(f"spec.{name} may hold no placeholder")
         try:
             return read(value)
         except ValueError as error:
             raise place.error(f"spec.{name} {error}") from error
+
+
+def _has_hole(value: Any) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return isinstance(value, Hole) or (isinstance(value, list) and any(map(_has_hole, value)))
 
 
 def _text(value: Any) -> str:
@@ -228,3 +272,46 @@ def _packages(value: Any) -> tuple[str, ...]:
     ):
         raise ValueError('must be a list of package names, each at most with extras and "=="')
     return tuple(value)
+
+
+def _labels(value: Any) -> dict[str, str]:
+    """A `nodeSelector`, or what a cluster must be labelled with: both are labels and their values."""
+    wrong = not isinstance(value, dict) or not all(
+        _LABEL_KEY.fullmatch(key) and isinstance(text, str) and _LABEL_VALUE.fullmatch(text)
+        for key, text in value.items()
+    )
+    if wrong:
+        raise ValueError("must be a mapping of labels to their values, both text (quote true and numbers)")
+    return dict(value)
+
+
+def _tolerations(value: Any) -> tuple[dict[str, Any], ...]:
+    """Tolerations as a PodSpec has them (core/v1). One without a key tolerates everything: not by accident."""
+    if not isinstance(value, list):
+        raise ValueError("must be a list of tolerations")
+    return tuple(map(_toleration, value))
+
+
+def _toleration(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or not value.keys() <= _TOLERATION:
+        raise ValueError(f"must hold tolerations of {', '.join(sorted(_TOLERATION))}")
+    key, operator = value.get("key"), value.get("operator", "Equal")
+    if not isinstance(key, str) or not _LABEL_KEY.fullmatch(key):
+        raise ValueError("has a toleration without a key: it would tolerate every taint")
+    text = value.get("value", "")
+    if not isinstance(text, str) or not _LABEL_VALUE.fullmatch(text):
+        raise ValueError("has a toleration whose value is no label's value (quote true and numbers)")
+    if operator not in ("Equal", "Exists") or (operator == "Exists" and text):
+        raise ValueError("has a toleration whose operator is not Equal with a value, or Exists without")
+    if value.get("effect", "") not in _EFFECTS:
+        raise ValueError("has a toleration whose effect is not NoSchedule, PreferNoSchedule or NoExecute")
+    seconds = value.get("tolerationSeconds", 0)
+    if isinstance(seconds, bool) or not isinstance(seconds, int) or seconds < 0:
+        raise ValueError("has a toleration whose tolerationSeconds is no number of seconds")
+    return dict(value)
+
+
+def _resource(value: Any) -> str:
+    if not isinstance(value, str) or not _RESOURCE.fullmatch(value):
+        raise ValueError("must be the name of an extended resource, as nvidia.com/gpu is")
+    return value

@@ -12,34 +12,43 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from sandboxes.cluster import canary
+from sandboxes.cluster.checks import check_spec
 from sandboxes.cluster.kinds import KINDS
+from sandboxes.cluster.peers import address_peers, dns_egress, host_aliases
 from sandboxes.cluster.profiles import Profile, load_profile_file, load_profile_files
-from sandboxes.cluster.quantities import add_bytes, add_cpu, parse_quantity
-from sandboxes.cluster.seal import Built, check_policy, check_runtime_class, check_seal, check_unique
-from sandboxes.cluster.spec import KubeObject, Labels, SandboxSpec, Target
+from sandboxes.cluster.quantities import add_bytes, add_cpu
+from sandboxes.cluster.seal import (
+    Built,
+    check_placement,
+    check_policy,
+    check_seal,
+    check_unique,
+    denies_all,
+)
+from sandboxes.cluster.spec import DnsAddress, EgressBlock, KubeObject, Labels, SandboxSpec, Target
+from sandboxes.cluster.targets import probe_targets
 from sandboxes.cluster.templates import Document, load_documents
 from sandboxes.errors import InvalidInputError, TemplateError
 
 type Stage = Literal["seal", "workspace", "probe", "access"]
 
 _FILE_NAME: Final = re.compile(r"^([0-9]{2})-[a-z0-9-]+\.yaml$")
-_LABEL_VALUE: Final = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")
-_DNS_LABEL: Final = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
 _ACCESS_KINDS: Final = frozenset(("Role", "RoleBinding"))
-_MAX_TARGETS: Final = 30  # what fits, with its results, into a termination message of 4096 bytes
 
-# What the probe pod takes beside the workspace: the quota must hold both at once.
-PROBE_CPU: Final = "100m"
+# What the probe pod takes beside the workspace: the quota must hold both at once. Starting
+# Python on a tenth of a core takes longer than all that the probe then does.
+PROBE_CPU: Final = "1"
 PROBE_MEMORY: Final = "64Mi"
 PROBE_STORAGE: Final = "16Mi"
+_DEFAULT_CPU: Final = "100m"  # of a container that names no limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,7 @@ def check_templates(root: Path) -> list[str]:
         return problems
     try:
         templates = load_templates(root)
+        canary.load_canary(root)
     except TemplateError as error:
         return [str(error)]
     return [problem for profile in templates.profiles.values() if (problem := _trial(profile, templates))]
@@ -97,18 +107,22 @@ def check_templates(root: Path) -> list[str]:
 
 def render(spec: SandboxSpec, templates: Templates) -> Rendered:
     """The objects of one sandbox. InvalidInputError if the spec could not be sealed."""
-    _check_spec(spec)
+    check_spec(spec)
     if spec.profile not in templates.profiles:
         raise InvalidInputError(f"There is no profile {spec.profile!r}.")
     values = _values(spec, templates.profiles[spec.profile])
     own = templates.workspaces[spec.profile]
     sources = {**templates.stages, "workspace": own or templates.stages["workspace"]}
-    stages = {stage: _objects(stage, documents, values) for stage, documents in sources.items()}
-    _check_built(spec, {stage: list(zip(stages[stage], sources[stage], strict=True)) for stage in stages})
-    spec_hash = _hash(stages.values())
+    built = {stage: list(_built(spec, stage, documents, values)) for stage, documents in sources.items()}
+    _check_built(spec, built)
+    stages = {stage: tuple(item for item, _ in pairs) for stage, pairs in built.items()}
+    spec_hash = _hash(objects for stage, objects in stages.items() if stage != "probe")
+    # The probe's targets come and go with the cluster's nodes: that makes it another probe,
+    # but no other sandbox.
+    hashes = {"probe": _hash(stages.values())}
     for stage, objects in stages.items():
         for item in objects:
-            _stamp(item, spec, stage, spec_hash)
+            _stamp(item, spec, stage, hashes.get(stage, spec_hash))
     return Rendered(
         seal=stages["seal"],
         workspace=stages["workspace"],
@@ -122,11 +136,13 @@ def _check_built(spec: SandboxSpec, stages: Mapping[Stage, list[Built]]) -> None
     """What can only be judged of all objects together."""
     check_seal(stages["seal"])
     check_unique(chain.from_iterable(stages.values()))
-    check_runtime_class((*stages["workspace"], *stages["probe"]), spec.runtime_class)
+    check_placement((*stages["workspace"], *stages["probe"]), spec)
 
 
 def _files(root: Path) -> list[Path]:
-    return sorted([*(root / "sandbox").glob("*.yaml"), *(root / "profiles").glob("*.yaml")])
+    return sorted(
+        path for folder in ("sandbox", "profiles", "canary") for path in (root / folder).glob("*.yaml")
+    )
 
 
 def _problem_of(path: Path) -> str | None:
@@ -161,8 +177,16 @@ def _trial(profile: Profile, templates: Templates) -> str | None:
         storage=profile.storage,
         gpu=profile.gpu,
         runtime_class=profile.runtime_class,
+        node_selector=profile.node_selector,
+        tolerations=profile.tolerations,
+        gpu_resource=profile.gpu_resource,
         blocked_targets=(Target("api", "192.0.2.2", 6443),),
-        dns=("192.0.2.3",),
+        dns=(DnsAddress("192.0.2.3"),),
+        egress=(EgressBlock(1, "198.51.100.0/24", 443),),
+        proxy_url="http://name:token@proxy.example:8082",
+        proxy_host="proxy.example",
+        proxy_port=8082,
+        proxy_addresses=("192.0.2.4",),
     )
     try:
         render(spec, templates)
@@ -192,34 +216,12 @@ def _stage(number: int) -> Stage:
     return "probe" if number < 60 else "access"
 
 
-def _check_spec(spec: SandboxSpec) -> None:
-    """Values that end up in names, labels or policies must fit there."""
-    for field in ("name", "namespace"):
-        if not _DNS_LABEL.fullmatch(getattr(spec, field)):
-            raise InvalidInputError(f"{field} {getattr(spec, field)!r} is not a DNS-1123 label.")
-    if not _LABEL_VALUE.fullmatch(spec.installation_id):
-        raise InvalidInputError(f"Installation id {spec.installation_id!r} does not fit into a label.")
-    if not spec.owner:
-        raise InvalidInputError("A sandbox needs an owner.")
-    if not spec.index_addresses:
-        raise InvalidInputError("The index has no address: a network policy could not be limited to it.")
-    if not 0 < spec.index_port < 65536:
-        raise InvalidInputError(f"{spec.index_port} is not a port.")
-    targets = len(spec.blocked_targets) + len(spec.index_addresses)
-    if targets > _MAX_TARGETS:
-        raise InvalidInputError(f"The probe takes at most {_MAX_TARGETS} targets, not {targets}.")
-    for quantity in (spec.cpu, spec.memory, spec.storage):
-        try:
-            parse_quantity(quantity)
-        except ValueError as error:
-            raise InvalidInputError(f"{error}.") from error
-
-
 def _values(spec: SandboxSpec, profile: Profile) -> dict[str, Any]:
     """What the placeholders stand for: this is the whole list."""
     limits: dict[str, Any] = {"cpu": spec.cpu, "memory": spec.memory, "ephemeral-storage": spec.storage}
     if spec.gpu:
-        limits["nvidia.com/gpu"] = spec.gpu
+        limits[spec.gpu_resource] = spec.gpu
+    no_proxy = ",".join(("localhost", "127.0.0.1", spec.index_host, *spec.index_addresses))
     return {
         "sandbox_id": spec.sandbox_id,
         "installation_id": spec.installation_id,
@@ -229,6 +231,8 @@ def _values(spec: SandboxSpec, profile: Profile) -> dict[str, Any]:
         "owner": spec.owner,
         "image": spec.image,
         "runtime_class": spec.runtime_class or None,  # None leaves the field out
+        "node_selector": dict(spec.node_selector) or None,
+        "tolerations": [dict(toleration) for toleration in spec.tolerations] or None,
         "packages": " ".join(profile.packages),
         "cpu": spec.cpu,
         "memory": spec.memory,
@@ -238,67 +242,31 @@ def _values(spec: SandboxSpec, profile: Profile) -> dict[str, Any]:
         "probe_cpu": PROBE_CPU,
         "probe_memory": PROBE_MEMORY,
         "probe_storage": PROBE_STORAGE,
+        "default_cpu": _DEFAULT_CPU,
         "quota_cpu": add_cpu(spec.cpu, PROBE_CPU),
         "quota_memory": add_bytes(spec.memory, PROBE_MEMORY),
         "quota_storage": add_bytes(spec.storage, PROBE_STORAGE),
         "index_host": spec.index_host,
         "index_port": spec.index_port,
         "index_trusted_host": "" if spec.index_url.startswith("https:") else spec.index_host,
-        "index_url_base64": base64.b64encode(spec.index_url.encode()).decode(),
-        "index_peers": _peers(spec.index_addresses),
-        "index_aliases": _aliases(spec),
-        "dns_egress": _dns_egress(spec.dns),
-        "probe_targets": json.dumps(_probe_targets(spec), separators=(",", ":")),
+        "index_url_base64": _base64(spec.index_url),
+        "index_peers": address_peers(spec.index_addresses),
+        "index_aliases": host_aliases(
+            (spec.index_host, spec.index_addresses), (spec.proxy_host, spec.proxy_addresses)
+        ),
+        "proxy_url_base64": _base64(spec.proxy_url) if spec.proxy_url else None,
+        "no_proxy_base64": _base64(no_proxy) if spec.proxy_url else None,
+        "proxy_peers": address_peers(spec.proxy_addresses),
+        "proxy_port": spec.proxy_port,
+        "dns_egress": dns_egress(spec.dns),
+        "run": spec.run,
+        "probe_targets": json.dumps(probe_targets(spec), separators=(",", ":")),
         "probe_script": probe_script(),
     }
 
 
-def _peers(addresses: Iterable[str]) -> list[dict[str, Any]]:
-    """`ipBlock`s of single addresses (NetworkPolicyPeer, networking.k8s.io/v1)."""
-    peers = []
-    for text in addresses:
-        address = _address(text)
-        width = 128 if isinstance(address, IPv6Address) else 32
-        peers.append({"ipBlock": {"cidr": f"{address}/{width}"}})
-    return peers
-
-
-def _address(text: str) -> IPv4Address | IPv6Address:
-    try:
-        address = ip_address(text)
-    except ValueError as error:
-        raise InvalidInputError(f"{text!r} is not an IP address.") from error
-    if isinstance(address, IPv6Address) and address.scope_id:
-        raise InvalidInputError(f"{text!r} means something on one machine only.")
-    return address
-
-
-def _dns_egress(addresses: tuple[str, ...]) -> list[dict[str, Any]]:
-    """One rule, or none at all: a rule with an empty `to` would allow every address."""
-    if not addresses:
-        return []
-    ports = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
-    return [{"to": _peers(addresses), "ports": ports}]
-
-
-def _aliases(spec: SandboxSpec) -> list[dict[str, Any]]:
-    """`hostAliases` that pin the index's name to the addresses the policy allows.
-
-    So a name the cluster's DNS does not know still works, and a name whose
-    addresses change fails plainly instead of at random.
-    """
-    try:
-        ip_address(spec.index_host.strip("[]"))
-    except ValueError:
-        return [{"ip": address, "hostnames": [spec.index_host]} for address in spec.index_addresses]
-    return []
-
-
-def _probe_targets(spec: SandboxSpec) -> list[dict[str, Any]]:
-    blocked = [(target.name, target.host, target.port, "blocked") for target in spec.blocked_targets]
-    allowed = [("index", address, spec.index_port, "open") for address in spec.index_addresses]
-    keys = ("name", "host", "port", "expected")
-    return [dict(zip(keys, target, strict=True)) for target in (*blocked, *allowed)]
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 @cache
@@ -307,10 +275,36 @@ def probe_script() -> str:
     return Path(__file__).with_name("probe_script.py").read_text()
 
 
-def _objects(
-    stage: Stage, documents: tuple[Document, ...], values: Mapping[str, Any]
-) -> tuple[KubeObject, ...]:
-    return tuple(_object(stage, document, values) for document in documents)
+def _built(
+    spec: SandboxSpec, stage: Stage, documents: Iterable[Document], values: Mapping[str, Any]
+) -> Iterator[Built]:
+    """Each document with its object; of the policies that allow something, none for one that is isolated."""
+    for document in documents:
+        for more in _instances(spec, document):
+            item = _object(stage, document, {**values, **more})
+            if item["kind"] == "NetworkPolicy" and spec.isolated and not denies_all(item["spec"]):
+                continue
+            if item["kind"] == "ResourceQuota":
+                _add_gpu(item, spec)
+            yield item, document
+
+
+def _instances(spec: SandboxSpec, document: Document) -> list[dict[str, Any]]:
+    """How often a document is rendered: once for each egress exception, and a proxy's policy only with a proxy."""
+    holes = document.holes()
+    if holes & {"egress_id", "egress_cidr", "egress_port"}:
+        return [
+            {"egress_id": block.id, "egress_cidr": block.cidr, "egress_port": block.port}
+            for block in spec.egress
+        ]
+    return [] if "proxy_peers" in holes and not spec.proxy_url else [{}]
+
+
+def _add_gpu(quota: KubeObject, spec: SandboxSpec) -> None:
+    """The name of a GPU is the profile's business, and a template's keys hold no placeholders."""
+    hard = quota.get("spec", {}).get("hard")
+    if isinstance(hard, dict) and hard:
+        hard[f"requests.{spec.gpu_resource}"] = spec.gpu
 
 
 def _object(stage: Stage, document: Document, values: Mapping[str, Any]) -> KubeObject:

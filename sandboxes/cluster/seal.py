@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Final
 
-from sandboxes.cluster.spec import KubeObject
+from sandboxes.cluster.spec import EgressBlock, KubeObject, SandboxSpec
 from sandboxes.cluster.templates import Document, Place
+from sandboxes.errors import InvalidInputError
 
 type Built = tuple[KubeObject, Document]  # an object, and what it was rendered from
 
@@ -63,7 +64,7 @@ def check_seal(seal: Sequence[Built]) -> None:
         for item, document in seal:
             if item["kind"] == kind and not _spec(item).get(field):
                 raise document.at("spec", field).error(f"a {kind} without spec.{field} limits nothing")
-    if not any(item["kind"] == "NetworkPolicy" and _denies_all(item["spec"]) for item, _ in seal):
+    if not any(item["kind"] == "NetworkPolicy" and denies_all(item["spec"]) for item, _ in seal):
         raise first.place.error("no network policy of the seal denies all traffic of all pods")
 
 
@@ -80,13 +81,42 @@ def check_unique(objects: Iterable[Built]) -> None:
         seen[key] = document.place
 
 
-def check_runtime_class(objects: Iterable[Built], runtime_class: str) -> None:
-    """Every pod runs under the profile's RuntimeClass: a workspace of one's own is easily without it."""
+def check_placement(objects: Iterable[Built], spec: SandboxSpec) -> None:
+    """Every pod runs where and as the profile says: a workspace of one's own is easily without it.
+
+    A probe elsewhere, or under another runtime, would prove something about another network.
+    """
+    wanted: tuple[tuple[str, Any, str, str], ...] = (
+        ("runtimeClassName", spec.runtime_class, "runtime_class", "runtimeClass"),
+        ("nodeSelector", dict(spec.node_selector), "node_selector", "nodeSelector"),
+        ("tolerations", [dict(each) for each in spec.tolerations], "tolerations", "tolerations"),
+    )
     for item, document in objects:
         path, pod = _pod(item)
-        if runtime_class and pod is not None and pod.get("runtimeClassName") != runtime_class:
-            raise document.at(*path).error(
-                "the pod needs runtimeClassName: ${runtime_class}, because the profile has a runtimeClass"
+        for field, value, hole, name in wanted:
+            if value and pod is not None and pod.get(field) != value:
+                raise document.at(*path).error(
+                    f"the pod needs {field}: ${{{hole}}}, because the profile has a {name}"
+                )
+
+
+def check_egress(blocks: Iterable[EgressBlock], closed: Iterable[str]) -> None:
+    """InvalidInputError for an exception that would open the cluster itself, metadata, or half the Internet.
+
+    `closed` are the cluster's own addresses, as blocks: its API server, nodes, pods and DNS.
+    """
+    own = [ip_network(text, strict=False) for text in closed]
+    for block in blocks:
+        network = _parsed(block.cidr)
+        if network is None:
+            raise InvalidInputError(f"{block.cidr!r} is no block of addresses.")
+        fault = _fault(network)
+        if fault:
+            raise InvalidInputError(f"{block.cidr} {fault}.")
+        inside = [each for each in own if each.version == network.version and each.overlaps(network)]
+        if inside:
+            raise InvalidInputError(
+                f"{block.cidr} holds {inside[0]}, which is the cluster's own and stays closed."
             )
 
 
@@ -130,22 +160,29 @@ def _limits(selector: Any) -> bool:
 def _check_block(block: Any, place: Place) -> None:
     """An `ipBlock` of moderate size that leaves the metadata service out. `except` is no excuse."""
     cidr = block.get("cidr") if isinstance(block, dict) else None
-    network = _network(cidr, place)
-    if network.prefixlen < _SHORTEST_PREFIX[network.version]:
-        raise place.error(
-            f"{cidr} would reach or admit too much: /{_SHORTEST_PREFIX[network.version]} at most"
-        )
+    network = _parsed(cidr)
+    if network is None:
+        raise place.error(f"{cidr!r} is no block of addresses")
+    fault = _fault(network)
+    if fault:
+        raise place.error(f"{cidr} {fault}")
+
+
+def _fault(network: IPv4Network | IPv6Network) -> str:
+    """What is wrong with a block, whoever wants it; "" if nothing is."""
+    shortest = _SHORTEST_PREFIX[network.version]
+    if network.prefixlen < shortest:
+        return f"would reach or admit too much: /{shortest} at most"
     closed = [each for each in _CLOSED if each.version == network.version and each.overlaps(network)]
-    if closed:
-        raise place.error(f"{cidr} holds {closed[0]}, which stays closed")
+    return f"holds {closed[0]}, which stays closed" if closed else ""
 
 
-def _network(cidr: Any, place: Place) -> IPv4Network | IPv6Network:
+def _parsed(cidr: Any) -> IPv4Network | IPv6Network | None:
     try:
         # Without the test for text, ip_network(0) would be an address too.
         return ip_network(cidr if isinstance(cidr, str) else "", strict=False)
-    except ValueError as error:
-        raise place.error(f"{cidr!r} is no block of addresses") from error
+    except ValueError:
+        return None
 
 
 def _check_pod_security(namespace: KubeObject, document: Document) -> None:
@@ -155,7 +192,8 @@ def _check_pod_security(namespace: KubeObject, document: Document) -> None:
             raise document.at("metadata", "labels", label).error(f"{label} must be restricted")
 
 
-def _denies_all(spec: dict[str, Any]) -> bool:
+def denies_all(spec: dict[str, Any]) -> bool:
+    """Whether a policy's spec allows nothing to anybody, both ways."""
     return (
         spec.get("podSelector") == {}
         and set(spec["policyTypes"]) == {"Ingress", "Egress"}

@@ -76,6 +76,10 @@ class Document:
             path = path[:-1]
         return Place(self.place.path, self.lines[path])
 
+    def holes(self) -> frozenset[str]:
+        """The names of all placeholders in it."""
+        return frozenset(_names(self.content))
+
     def filled(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """A fresh object with every hole filled."""
         content: dict[str, Any] = _fill(self.content, values)
@@ -160,6 +164,14 @@ class _Reader:
         if value is None or isinstance(value, (bool, int, float)):
             return value
         raise place.error(f"{node.value!r} is neither text nor number: quote it")
+
+
+def _names(value: Any) -> Iterator[str]:
+    if isinstance(value, Hole):
+        yield from (match[1] for match in _HOLE.finditer(value.text) if not match[0].startswith("$$"))
+    elif isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _names(item)
 
 
 def _fill(value: Any, values: Mapping[str, Any]) -> Any:

@@ -114,14 +114,18 @@ def subject(request: pytest.FixtureRequest, templates: Templates, simulator: Sim
     cluster = connect(name=request.param, kubeconfig=kubeconfig, context=context or None)
     listener = socket.create_server((own_address(kubeconfig) if real else "127.0.0.1", 0))
     address, port = listener.getsockname()[:2]
-    image = os.environ.get("PETRIDISH_TEST_IMAGE") or templates.profiles["python"].image
-    subject = Subject(cluster, not real, kubeconfig, image, address, port, templates)
+    subject = Subject(cluster, not real, kubeconfig, workspace_image(templates), address, port, templates)
     try:
         yield subject
     finally:
         subject.clean()
         cluster.close()
         listener.close()
+
+
+def workspace_image(templates: Templates) -> str:
+    """What sandboxes run here: the profile's own image, unless this cluster has another."""
+    return os.environ.get("PETRIDISH_TEST_IMAGE") or templates.profiles["python"].image
 
 
 def real_kubeconfig(config: pytest.Config) -> str:

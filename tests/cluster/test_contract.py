@@ -71,8 +71,8 @@ def test_blocked_targets_name_the_api_server_and_the_metadata_service(subject: S
 
 
 def test_dns_addresses_are_addresses(subject: Subject) -> None:
-    for address in subject.cluster.dns_addresses():
-        socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+    for dns in subject.cluster.dns_addresses():
+        socket.inet_pton(socket.AF_INET6 if ":" in dns.address else socket.AF_INET, dns.address)
 
 
 # ---- making
@@ -169,7 +169,7 @@ def test_the_workspace_becomes_ready(subject: Subject) -> None:
     state = wait_for(lambda: (state := subject.cluster.workspace(spec.namespace)).ready and state)
     assert state
     assert not state.failed
-    assert "Deployment/workspace" in subject.cluster.inventory(spec.namespace)
+    assert "Deployment/workspace" in map(str, subject.cluster.inventory(spec.namespace))
 
 
 def test_a_workspace_whose_image_does_not_exist_fails_and_says_so(subject: Subject) -> None:
@@ -226,7 +226,8 @@ def test_the_probe_fails_if_the_index_is_cut_off(subject: Subject) -> None:
     result = wait_for(lambda: subject.cluster.probe(spec.namespace))
     assert result is not None
     assert not result.passed
-    assert {attempt.target for attempt in result.attempts if attempt.result != "blocked"} == set()
+    reached = {attempt.target for attempt in result.attempts if attempt.result != "blocked"}
+    assert reached <= {"cluster-dns"}
 
 
 def test_a_probe_that_is_gone_must_run_again(subject: Subject) -> None:
@@ -252,7 +253,7 @@ def test_the_owner_gets_in_only_by_the_binding(subject: Subject) -> None:
     subject.cluster.revoke_access(spec.namespace)
     wait_for(lambda: not may(subject, spec.namespace, "get", "pods"), 10)
     assert not [
-        name for name in subject.cluster.inventory(spec.namespace) if name.startswith("Secret/package")
+        name for name in subject.cluster.inventory(spec.namespace) if str(name).startswith("Secret/package")
     ]
 
 
@@ -270,7 +271,7 @@ def test_teardown_in_order_leaves_nothing(subject: Subject) -> None:
         cluster.revoke_access(spec.namespace)
         cluster.delete_workloads(spec.namespace)
     wait_for(lambda: cluster.pods_left(spec.namespace) == 0)
-    left = cluster.inventory(spec.namespace)
+    left = [str(item) for item in cluster.inventory(spec.namespace)]
     assert not [name for name in left if name.startswith(("Deployment", "ReplicaSet", "Pod"))]
     assert "NetworkPolicy/deny-all" in left
     cluster.delete_namespace(spec.namespace, uid)

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from sandboxes.cluster.simulator import discovery, rbac
+from sandboxes.cluster.simulator import discovery, logs, reviews
 from sandboxes.cluster.simulator.errors import (
     ApiError,
     bad_request,
@@ -27,18 +27,16 @@ from sandboxes.cluster.simulator.errors import (
     unauthorized,
     unsupported_media_type,
 )
-from sandboxes.cluster.simulator.objects import Objects
+from sandboxes.cluster.simulator.objects import Listing, Objects
 from sandboxes.cluster.simulator.resources import (
     BY_PATH,
     NAMESPACES,
     PODS,
-    ROLE_BINDINGS,
-    ROLES,
     SERVICE_ACCOUNTS,
     Resource,
 )
-from sandboxes.cluster.simulator.selectors import parse_fields, parse_labels
-from sandboxes.cluster.simulator.watch import Wanted, Watches
+from sandboxes.cluster.simulator.selectors import equalities, parse_fields, parse_labels
+from sandboxes.cluster.simulator.watch import Wanted, Watches, metadata_only
 
 type Json = dict[str, Any]
 type Answer = Callable[["Call"], Response]
@@ -47,7 +45,7 @@ _HEALTH: Final = frozenset((("healthz",), ("livez",), ("readyz",)))
 _APPLY: Final = "application/apply-patch+yaml"
 _MERGE: Final = "application/merge-patch+json"
 _STRATEGIC: Final = "application/strategic-merge-patch+json"
-_REVIEWS: Final = ("subjectaccessreviews", "selfsubjectaccessreviews")
+_PARTIAL: Final = "as=PartialObjectMetadata"  # also the beginning of …MetadataList
 _WATCH_SECONDS: Final = 1800.0
 
 
@@ -62,6 +60,7 @@ class Call:
     query: dict[str, str]
     content_type: str
     agent: str
+    partial: bool
     body: Json
 
     @property
@@ -94,8 +93,8 @@ async def _dispatch(api: "_Api", request: Request, path: tuple[str, ...]) -> Res
     if request.method == "GET" and (found := discovery.document(path)) is not None:
         return JSONResponse(found)
     body = await _body(request)
-    if path[:3] == ("apis", "authorization.k8s.io", "v1") and path[3:4] and path[3] in _REVIEWS:
-        return JSONResponse(api.review(path[3], body), 201)
+    if request.method == "POST" and (found := reviews.answer(api.objects.store, path, body)) is not None:
+        return JSONResponse(found, 201)
     call = _call(request, path, body)
     if request.method == "GET":
         return api.answer("GET", call)
@@ -146,6 +145,7 @@ def _call(request: Request, path: tuple[str, ...], body: Json) -> Call:
         query=dict(request.query_params),
         content_type=request.headers.get("content-type", "").partition(";")[0].strip(),
         agent=request.headers.get("user-agent", ""),
+        partial=_PARTIAL in request.headers.get("accept", ""),
         body=body,
     )
 
@@ -176,12 +176,13 @@ class _Api:
         return verb(call)
 
     def _get(self, call: Call) -> Response:
-        return JSONResponse(self.objects.get(call.resource, call.namespace, call.name).data)
+        item = self.objects.get(call.resource, call.namespace, call.name).data
+        return JSONResponse(metadata_only(item) if call.partial else item)
 
     def _list(self, call: Call) -> Response:
-        labels = parse_labels(call.query.get("labelSelector", ""))
+        selector = call.query.get("labelSelector", "")
+        labels, namespace = parse_labels(selector), call.namespace or None
         fields = parse_fields(call.query.get("fieldSelector", ""))
-        namespace = call.namespace or None
         if call.query.get("watch") in ("1", "true"):
             wanted = Wanted(
                 call.resource,
@@ -191,17 +192,15 @@ class _Api:
                 call.query.get("resourceVersion", ""),
                 float(call.query.get("timeoutSeconds") or _WATCH_SECONDS),
                 call.query.get("allowWatchBookmarks") in ("1", "true"),
+                call.partial,
             )
             return StreamingResponse(self._watches.stream(wanted), media_type="application/json")
+        by_field = fields if call.query.get("fieldSelector") else None
+        listing = Listing(call.resource, namespace, labels, equalities(selector), by_field, call.partial)
         page = self.objects.page(
-            call.resource,
-            namespace,
-            keep=lambda item: labels(item["metadata"].get("labels") or {}) and fields(item),
-            limit=_number(call.query, "limit"),
-            token=call.query.get("continue", ""),
-            count=not (call.query.get("labelSelector") or call.query.get("fieldSelector")),
+            listing, limit=_number(call.query, "limit"), token=call.query.get("continue", "")
         )
-        return JSONResponse(page)
+        return Response(page, media_type="application/json")
 
     def _create(self, call: Call) -> Response:
         created = self.objects.create(call.resource, call.namespace, call.body, manager=call.manager)
@@ -263,8 +262,8 @@ class _Api:
             self.objects.get(*where)
             return JSONResponse(_token(call), 201)
         if call.part == "log" and call.resource is PODS and method == "GET":
-            self.objects.get(*where)
-            return PlainTextResponse("This pod is simulated: it runs nothing and logs nothing.\n")
+            lines = _number(call.query, "tailLines")
+            return PlainTextResponse(logs.text(self.objects.get(*where).data, lines))
         raise no_such_path()
 
     def _status(self, method: str, call: Call) -> Response:
@@ -279,17 +278,6 @@ class _Api:
             status.update(given)
 
         return JSONResponse(self.objects.change_status(*where, change))
-
-    def review(self, kind: str, body: Json) -> Json:
-        """May somebody do something? The bearer of the token may do everything."""
-        wanted = (body.get("spec") or {}).get("resourceAttributes") or {}
-        namespace = wanted.get("namespace", "")
-        store = self.objects.store
-        roles = {row.name: row.data for row in store.rows(ROLES, namespace)}
-        bindings = [row.data for row in store.rows(ROLE_BINDINGS, namespace)]
-        user = (body.get("spec") or {}).get("user", "")
-        allowed = kind.startswith("self") or rbac.allows(roles, bindings, user, wanted)
-        return {**body, "metadata": {}, "status": {"allowed": allowed}}
 
 
 def _options(call: Call) -> Json:

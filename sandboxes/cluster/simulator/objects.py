@@ -9,6 +9,7 @@ import json
 import secrets
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -25,12 +26,14 @@ from sandboxes.cluster.simulator.errors import (
 from sandboxes.cluster.simulator.patches import merge_patch, only_nulls, without_nulls
 from sandboxes.cluster.simulator.podspec import FINISHED
 from sandboxes.cluster.simulator.resources import NAMESPACES, PODS, SERVICES, Resource
-from sandboxes.cluster.simulator.store import Row, Store
+from sandboxes.cluster.simulator.selectors import Selector, everything
+from sandboxes.cluster.simulator.store import Listed, Row, Store
 
 type Json = dict[str, Any]
 type Change = Callable[[Json], None]
 
 _FOREGROUND: Final = "foregroundDeletion"
+_CHUNK: Final = 500  # objects read at a time for a list without pages
 _MODIFIED: Final = (
     "the object has been modified; please apply your changes to the latest version and try again"
 )
@@ -40,6 +43,27 @@ def timestamp(moment: float | None = None) -> str:
     """A time as the API writes it."""
     when = datetime.now(UTC) if moment is None else datetime.fromtimestamp(moment, UTC)
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a list is about. `by_value` are labels that the selector asks for by their value."""
+
+    resource: Resource
+    namespace: str | None
+    labels: Selector
+    by_value: list[tuple[str, str]]
+    fields: Callable[[Json], bool] | None
+    partial: bool
+
+    def has_labels(self, item: Listed) -> bool:
+        """Whether the label selector takes it."""
+        return self.labels is everything or self.labels(json.loads(item.labels))
+
+    @property
+    def selecting(self) -> bool:
+        """Whether anything is left out: the server cannot count what it would have to look at first."""
+        return self.fields is not None or self.labels is not everything
 
 
 class Objects:
@@ -57,45 +81,50 @@ class Objects:
             raise not_found(resource, name)
         return row
 
-    def page(
-        self,
-        resource: Resource,
-        namespace: str | None,
-        *,
-        keep: Callable[[Json], bool],
-        limit: int,
-        token: str,
-        count: bool,
-    ) -> Json:
-        """A page. The token names where to go on; 410 once its version left the history.
+    def page(self, wanted: Listing, *, limit: int, token: str) -> str:
+        """A page, as JSON. The token names where to go on; 410 once its version left the history.
 
         Later pages show the present, not the snapshot of the first page.
         """
-        version, after = self._read_token(token) if token else (self.store.version, ("", ""))
-        items: list[Json] = []
+        resource, store = wanted.resource, self.store
+        version, after, left = self._read_token(token) if token else (store.version, ("", ""), None)
+        if left is None and limit and not wanted.selecting:
+            left = store.count(resource, wanted.namespace)
+        texts: list[str] = []
         metadata: Json = {"resourceVersion": str(version)}
-        for row in self.store.rows(resource, namespace, after):
-            if limit and len(items) == limit:
-                last = items[-1]["metadata"]
-                start = [version, last.get("namespace", ""), last["name"]]
-                metadata["continue"] = base64.urlsafe_b64encode(json.dumps(start).encode()).decode()
-                if count:
-                    left = self.store.count(resource, namespace, (start[1], start[2]))
-                    metadata["remainingItemCount"] = left
+        label = store.selective(resource, wanted.by_value) if wanted.namespace is None else None
+        chunk = limit + 1 if limit else _CHUNK  # one more tells whether the page is the last
+        found = store.listed(resource, wanted.namespace, after, label, partial=wanted.partial, chunk=chunk)
+        for item in found:
+            if not wanted.has_labels(item) or not self._has_fields(wanted, item):
+                continue
+            if limit and len(texts) == limit:
+                rest = None if left is None else left - limit
+                start = json.dumps([version, *after, rest])
+                metadata["continue"] = base64.urlsafe_b64encode(start.encode()).decode()
+                metadata |= {} if rest is None else {"remainingItemCount": max(rest, 1)}
                 break
-            if keep(row.data):
-                items.append(row.data)
-        kind = f"{resource.kind}List"
-        return {"kind": kind, "apiVersion": resource.api_version, "metadata": metadata, "items": items}
+            texts.append(item.text)
+            after = (item.namespace, item.name)
+        names = ("PartialObjectMetadata", "meta.k8s.io/v1") if wanted.partial else ()
+        kind, api_version = names or (resource.kind, resource.api_version)
+        head = json.dumps({"kind": f"{kind}List", "apiVersion": api_version, "metadata": metadata})
+        return f'{head[:-1]}, "items": [{",".join(texts)}]}}'
 
-    def _read_token(self, token: str) -> tuple[int, tuple[str, str]]:
+    def _has_fields(self, wanted: Listing, item: Listed) -> bool:
+        if wanted.fields is None:
+            return True
+        row = self.store.get(wanted.resource, item.namespace, item.name)
+        return row is not None and wanted.fields(row.data)
+
+    def _read_token(self, token: str) -> tuple[int, tuple[str, str], int | None]:
         try:
-            version, namespace, name = json.loads(base64.urlsafe_b64decode(token))
+            version, namespace, name, left = json.loads(base64.urlsafe_b64decode(token))
         except ValueError as error:
             raise bad_request("continue key is not valid") from error
         if version < self.store.oldest:
             raise expired("The provided continue parameter is too old to display a consistent list result.")
-        return version, (namespace, name)
+        return version, (namespace, name), left
 
     # ---- writing
 

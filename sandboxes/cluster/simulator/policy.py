@@ -1,4 +1,4 @@
-"""NetworkPolicy, evaluated: may this pod open a TCP connection to that address?
+"""NetworkPolicy, evaluated: may this pod send to that address, over TCP or UDP?
 
 The meaning is the API's (networking.k8s.io/v1): policies that select the pod add
 up; a pod that none selects is open; a rule without peers or without ports means
@@ -15,8 +15,10 @@ from sandboxes.cluster.simulator.selectors import from_object
 type Json = dict[str, Any]
 
 
-def may_connect(policies: Iterable[Json], labels: Mapping[str, str], host: str, port: int) -> bool:
-    """Egress over TCP from a pod with these labels, in the policies' own namespace."""
+def may_connect(
+    policies: Iterable[Json], labels: Mapping[str, str], host: str, port: int, protocol: str = "tcp"
+) -> bool:
+    """Egress from a pod with these labels, in the policies' own namespace."""
     selecting = [
         policy["spec"]
         for policy in policies
@@ -24,7 +26,8 @@ def may_connect(policies: Iterable[Json], labels: Mapping[str, str], host: str, 
     ]
     if not selecting:
         return True
-    return any(_allows(rule, host, port) for spec in selecting for rule in spec.get("egress") or ())
+    wanted = (port, protocol.upper())
+    return any(_allows(rule, host, *wanted) for spec in selecting for rule in spec.get("egress") or ())
 
 
 def _types(spec: Json) -> list[str]:
@@ -32,10 +35,10 @@ def _types(spec: Json) -> list[str]:
     return spec.get("policyTypes") or ["Ingress", *(["Egress"] if spec.get("egress") else [])]
 
 
-def _allows(rule: Json, host: str, port: int) -> bool:
+def _allows(rule: Json, host: str, port: int, protocol: str) -> bool:
     peers, ports = rule.get("to") or (), rule.get("ports") or ()
     return (not peers or any(_is_peer(peer, host) for peer in peers)) and (
-        not ports or any(_is_port(entry, port) for entry in ports)
+        not ports or any(_is_port(entry, port, protocol) for entry in ports)
     )
 
 
@@ -49,8 +52,8 @@ def _is_peer(peer: Json, host: str) -> bool:
     return inside and not any(address in ip_network(hole, strict=False) for hole in block.get("except") or ())
 
 
-def _is_port(entry: Json, port: int) -> bool:
-    if entry.get("protocol", "TCP") != "TCP":
+def _is_port(entry: Json, port: int, protocol: str) -> bool:
+    if entry.get("protocol", "TCP") != protocol:
         return False
     first = entry.get("port")
     if first is None:

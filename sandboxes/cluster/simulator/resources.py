@@ -53,6 +53,17 @@ NETWORK_POLICIES: Final = Resource(
 ROLES: Final = Resource("rbac.authorization.k8s.io", "v1", "Role", "roles")
 ROLE_BINDINGS: Final = Resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
 ENDPOINT_SLICES: Final = Resource("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
+# Kept and shown, but not obeyed: whoever holds the token may do everything.
+_RULES: Final = tuple(
+    Resource("rbac.authorization.k8s.io", "v1", kind, plural, False)
+    for kind, plural in (("ClusterRole", "clusterroles"), ("ClusterRoleBinding", "clusterrolebindings"))
+) + tuple(
+    Resource("admissionregistration.k8s.io", "v1", kind, plural, False, status)
+    for kind, plural, status in (
+        ("ValidatingAdmissionPolicy", "validatingadmissionpolicies", True),
+        ("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", False),
+    )
+)
 
 ALL: Final = (
     NAMESPACES,
@@ -76,6 +87,9 @@ ALL: Final = (
     ROLES,
     ROLE_BINDINGS,
     ENDPOINT_SLICES,
+    Resource("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", False),
+    Resource("storage.k8s.io", "v1", "StorageClass", "storageclasses", False, False, ("sc",)),
+    *_RULES,
 )
 
 BY_PATH: Final = {(item.group, item.version, item.plural): item for item in ALL}

@@ -18,6 +18,11 @@ type Json = dict[str, Any]
 
 NODE_ADDRESS: Final = "192.0.2.10"
 API_PORT: Final = 6443
+KUBELET_PORT: Final = 10250
+POD_RANGE: Final = "10.244.0.0/16"
+SERVICE_RANGE: Final = "10.96.0.0/12"
+_API_SERVICE: Final = "10.96.0.1"
+_DNS_SERVICE: Final = "10.96.0.10"
 _DNS_POD: Final = "10.244.0.2"
 _CAPACITY: Final = {
     "cpu": "64",
@@ -32,17 +37,29 @@ _DNS_PORTS: Final = [
 ]
 
 
+# What of the cluster itself would answer, were there any network: (host, port, protocol).
+LISTENING: Final = frozenset(
+    (
+        *((host, port, "tcp") for host, port in ((NODE_ADDRESS, API_PORT), (NODE_ADDRESS, KUBELET_PORT))),
+        (_API_SERVICE, 443, "tcp"),
+        *((host, 53, protocol) for host in (_DNS_SERVICE, _DNS_POD) for protocol in ("tcp", "udp")),
+    )
+)
+
+
 def seed(objects: Objects) -> None:
     """Create what is missing."""
     for name in ("default", "kube-system", "kube-public", "kube-node-lease"):
         _ensure(objects, NAMESPACES, "", name, {})
-    _ensure(objects, NODES, "", "simulated", {"spec": {}})
+    _ensure(objects, NODES, "", "simulated", {"spec": {"podCIDR": POD_RANGE, "podCIDRs": [POD_RANGE]}})
     objects.change_status(NODES, "", "simulated", _node_status)
     api = [{"name": "https", "port": API_PORT, "protocol": "TCP"}]
-    _service(objects, "default", "kubernetes", "10.96.0.1", [{**api[0], "port": 443, "targetPort": API_PORT}])
+    _service(
+        objects, "default", "kubernetes", _API_SERVICE, [{**api[0], "port": 443, "targetPort": API_PORT}]
+    )
     _slice(objects, "default", "kubernetes", NODE_ADDRESS, api)
     ports = [{**port, "targetPort": 53} for port in _DNS_PORTS]
-    _service(objects, "kube-system", "kube-dns", "10.96.0.10", ports, {"k8s-app": "kube-dns"})
+    _service(objects, "kube-system", "kube-dns", _DNS_SERVICE, ports, {"k8s-app": "kube-dns"})
     _slice(objects, "kube-system", "kube-dns", _DNS_POD, _DNS_PORTS)
 
 

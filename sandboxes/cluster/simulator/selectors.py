@@ -18,10 +18,23 @@ _COMMA: Final = re.compile(r",(?![^(]*\))")
 _FIELDS: Final = frozenset(("metadata.name", "metadata.namespace", "spec.nodeName", "status.phase", "type"))
 
 
+def everything(labels: Labels) -> bool:
+    """The selector that leaves nothing out."""
+    return True
+
+
 def parse_labels(text: str) -> Selector:
     """The `labelSelector` parameter. 400 if it cannot be read."""
+    if not text.strip():
+        return everything
     tests = [_requirement(part.strip()) for part in _COMMA.split(text) if part.strip()]
     return lambda labels: all(test(labels) for test in tests)
+
+
+def equalities(text: str) -> list[tuple[str, str]]:
+    """The labels that a `labelSelector` parameter asks for by their value: what an index can look up."""
+    matches = (_EQUALITY.fullmatch(part.strip()) for part in _COMMA.split(text))
+    return [(match["key"], match["value"]) for match in matches if match and match["operator"] != "!="]
 
 
 def _requirement(text: str) -> Selector:

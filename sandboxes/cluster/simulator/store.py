@@ -7,6 +7,10 @@ the process, if not of the machine, and keeps a write well under a millisecond.
 
 Times are kept as fractions of seconds beside the objects, because the API's own
 time stamps are whole seconds: controllers derive their timers from these.
+
+Lists are served from text: each object's metadata and labels are kept beside it, and
+every label has a row of its own, so a page costs what is on it, however many objects
+there are.
 """
 
 import json
@@ -27,8 +31,16 @@ _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS objects (
     resource TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
     uid TEXT NOT NULL UNIQUE, created REAL NOT NULL, deleted REAL, data TEXT NOT NULL,
+    labels TEXT NOT NULL DEFAULT '{}', metadata TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (resource, namespace, name)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS objects_by_resource ON objects (resource);
+CREATE TABLE IF NOT EXISTS labels (
+    resource TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
+    home TEXT NOT NULL, object TEXT NOT NULL, uid TEXT NOT NULL,
+    PRIMARY KEY (resource, name, value, home, object)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS labels_by_uid ON labels (uid);
 CREATE INDEX IF NOT EXISTS objects_by_namespace ON objects (namespace) WHERE namespace <> '';
 CREATE TABLE IF NOT EXISTS owners (
     owner TEXT NOT NULL, uid TEXT NOT NULL, PRIMARY KEY (owner, uid)
@@ -38,6 +50,23 @@ CREATE TABLE IF NOT EXISTS changes (
     namespace TEXT NOT NULL, old_labels TEXT, data TEXT NOT NULL
 );
 """
+
+# An older version's file has no texts yet.
+_ADD_TEXTS: Final = """
+ALTER TABLE objects ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE objects ADD COLUMN metadata TEXT NOT NULL DEFAULT '';
+"""
+_SELECTIVE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One object of a list: its key, its labels as JSON, and the text of it that was asked for."""
+
+    namespace: str
+    name: str
+    labels: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +98,16 @@ class Store:
 
     def __init__(self, path: Path, *, history: int = 20_000) -> None:
         self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;" + _SCHEMA)
+        self._db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
+        columns = {row[1] for row in self._db.execute("PRAGMA table_info(objects)")}
+        self._db.executescript((_ADD_TEXTS if columns and "metadata" not in columns else "") + _SCHEMA)
         self._history = history
         self._pending: list[Change] = []
         self._listeners: list[Callable[[Change], None]] = []
         self._in_transaction = False
         (self.version,) = self._db.execute("SELECT coalesce(max(version), 0) FROM changes").fetchone()
+        for row in list(self._rows("metadata = ''", ())):
+            self._save_texts(row.resource, row.data)
 
     def close(self) -> None:
         """Write everything back and let go of the file."""
@@ -131,12 +164,56 @@ class Store:
         order = " ORDER BY namespace, name"
         return self._rows(f"resource = ? AND {where}{order}", (resource.qualified, *values))
 
-    def count(self, resource: Resource, namespace: str | None, after: tuple[str, str]) -> int:
-        """How many objects are behind `after`."""
-        query = "SELECT count(*) FROM objects WHERE resource = ? AND (namespace, name) > (?, ?)"
-        values: tuple[str, ...] = (resource.qualified, *after)
+    def listed(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        after: tuple[str, str],
+        label: tuple[str, str] | None,
+        *,
+        partial: bool,
+        chunk: int,
+    ) -> Iterator[Listed]:
+        """Objects from behind `after` as text, so many at a time: metadata only (`partial`), or all.
+
+        With `label`, only those that carry it are looked at.
+        """
+        text = "o.metadata" if partial else "o.data"
+        if label is None:
+            source, key, values = "objects o", "(o.namespace, o.name)", [resource.qualified]
+            where = "o.resource = ?"
+        else:
+            source = "labels l JOIN objects o ON o.resource = l.resource AND o.namespace = l.home AND o.name = l.object"
+            key, values = "(l.home, l.object)", [resource.qualified, *label]
+            where = "l.resource = ? AND l.name = ? AND l.value = ?"
         if namespace is not None:
-            query, values = query + " AND namespace = ?", (*values, namespace)
+            column = "l.home" if label else "o.namespace"
+            where, values, after = f"{where} AND {column} = ?", [*values, namespace], (namespace, after[1])
+        query = (
+            f"SELECT o.namespace, o.name, o.labels, {text} FROM {source}"  # noqa: S608 -- no value among these
+            f" WHERE {where} AND {key} > (?, ?) ORDER BY {key[1:-1]} LIMIT {chunk}"
+        )
+        while True:
+            found = self._db.execute(query, (*values, *after)).fetchall()
+            for home, name, labels, body in found:
+                yield Listed(home, name, labels, body)
+            if len(found) < chunk:
+                return
+            after = found[-1][:2]
+
+    def selective(self, resource: Resource, labels: list[tuple[str, str]]) -> tuple[str, str] | None:
+        """Of the labels asked for, one that few objects carry; else any; None if there is none."""
+        query = "SELECT 1 FROM labels WHERE resource = ? AND name = ? AND value = ? LIMIT 1 OFFSET ?"
+        for label in labels:
+            if self._db.execute(query, (resource.qualified, *label, _SELECTIVE)).fetchone() is None:
+                return label
+        return labels[0] if labels else None
+
+    def count(self, resource: Resource, namespace: str | None) -> int:
+        """How many objects there are."""
+        query, values = "SELECT count(*) FROM objects WHERE resource = ?", [resource.qualified]
+        if namespace is not None:
+            query, values = query + " AND namespace = ?", [*values, namespace]
         return int(self._db.execute(query, values).fetchone()[0])
 
     def contents(self, namespace: str) -> list[Row]:
@@ -146,6 +223,10 @@ class Store:
     def everything(self) -> list[Row]:
         """Every object: for start-up only."""
         return list(self._rows("TRUE", ()))
+
+    def mentioning(self, resource: Resource, text: str) -> Iterator[Row]:
+        """Objects with that text somewhere, found without reading each: a scan, but a quick one."""
+        return self._rows("resource = ? AND instr(data, ?) > 0", (resource.qualified, text))
 
     def by_uid(self, uid: str) -> Row | None:
         """The object with that UID."""
@@ -190,13 +271,15 @@ class Store:
         metadata["resourceVersion"] = str(self.version + 1)
         with self.transaction():
             self._db.execute(
-                "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO objects (resource, namespace, name, uid, created, deleted, data)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(resource.qualified, namespace, name, metadata["uid"]),
                     *(old.created if old else now, deleted, json.dumps(data)),
                 ),
             )
             self._save_owners(metadata)
+            self._save_texts(resource, data)
             self._record("MODIFIED" if old else "ADDED", resource, old.data if old else None, data)
         return data
 
@@ -207,6 +290,7 @@ class Store:
         with self.transaction():
             self._db.execute("DELETE FROM objects WHERE uid = ?", (uid,))
             self._db.execute("DELETE FROM owners WHERE uid = ?", (uid,))
+            self._db.execute("DELETE FROM labels WHERE uid = ?", (uid,))
             self._record("DELETED", row.resource, row.data, row.data)
         return row.data
 
@@ -214,6 +298,22 @@ class Store:
         self._db.execute("DELETE FROM owners WHERE uid = ?", (metadata["uid"],))
         owners = [(owner["uid"], metadata["uid"]) for owner in metadata.get("ownerReferences") or ()]
         self._db.executemany("INSERT OR IGNORE INTO owners VALUES (?, ?)", owners)
+
+    def _save_texts(self, resource: Resource, data: Json) -> None:
+        """What lists are made of (PartialObjectMetadata, meta.k8s.io/v1)."""
+        metadata = data["metadata"]
+        labels, uid = metadata.get("labels") or {}, metadata["uid"]
+        partial = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
+        self._db.execute(
+            "UPDATE objects SET labels = ?, metadata = ? WHERE uid = ?",
+            (json.dumps(labels), json.dumps(partial), uid),
+        )
+        where = (metadata.get("namespace", ""), metadata["name"], uid)
+        self._db.execute("DELETE FROM labels WHERE uid = ?", (uid,))
+        self._db.executemany(
+            "INSERT OR REPLACE INTO labels VALUES (?, ?, ?, ?, ?, ?)",
+            [(resource.qualified, name, str(value), *where) for name, value in labels.items()],
+        )
 
     def _record(self, kind: ChangeType, resource: Resource, old: Json | None, data: Json) -> None:
         self.version += 1

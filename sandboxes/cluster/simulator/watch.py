@@ -32,6 +32,11 @@ class Wanted:
     version: str
     seconds: float
     bookmarks: bool
+    partial: bool = False
+
+    def line(self, kind: str, item: Json) -> bytes:
+        """One event, with as much of the object as was asked for."""
+        return _line(kind, metadata_only(item) if self.partial else item)
 
 
 class Watches:
@@ -69,7 +74,7 @@ class Watches:
         if wanted.version in ("", "0"):
             for row in self._store.rows(wanted.resource, wanted.namespace):
                 if wanted.labels(row.data["metadata"].get("labels") or {}) and wanted.fields(row.data):
-                    yield _line("ADDED", row.data)
+                    yield wanted.line("ADDED", row.data)
             return
         for change in self._store.changes(wanted.resource, wanted.namespace, int(wanted.version)):
             yield from _event(wanted, change)
@@ -115,7 +120,12 @@ def _event(wanted: Wanted, change: Change) -> Iterator[bytes]:
     now = wanted.labels(item["metadata"].get("labels") or {}) and change.type != "DELETED"
     if not wanted.fields(item) or not (before or now):
         return
-    yield _line("MODIFIED" if before and now else "ADDED" if now else "DELETED", item)
+    yield wanted.line("MODIFIED" if before and now else "ADDED" if now else "DELETED", item)
+
+
+def metadata_only(item: Json) -> Json:
+    """An object as a PartialObjectMetadata (meta.k8s.io/v1)."""
+    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": item["metadata"]}
 
 
 def _line(kind: str, item: Json) -> bytes:

@@ -1,85 +1,18 @@
 """The border to a cluster's API: whatever it answers, only our own errors get through."""
 
 import json
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+import tracemalloc
 from typing import Any
 
 import pytest
 
 from sandboxes.cluster import api
-from sandboxes.cluster.driver import Cluster, connect
+from sandboxes.cluster.driver import Cluster
+from sandboxes.cluster.observation import listing
 from sandboxes.cluster.spec import Labels
-from sandboxes.errors import ClusterRefusedError, ClusterUnavailableError
-
-type Answer = tuple[int, dict[str, str], bytes]
-type Script = Callable[[str, str], Answer]
-
-
-def status(code: int, message: str, **headers: str) -> Answer:
-    body = {"kind": "Status", "code": code, "message": message}
-    names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return code, names, json.dumps(body).encode()
-
-
-def found(body: dict[str, Any]) -> Answer:
-    return 200, {}, json.dumps(body).encode()
-
-
-class Stub:
-    """An API server that says what a test tells it to, and remembers what was asked."""
-
-    def __init__(self) -> None:
-        self.answer: Script = lambda method, path: status(500, "unset")
-        self.asked: list[tuple[str, str, dict[str, str]]] = []
-        self.bodies: list[bytes] = []
-        self.release = threading.Event()
-
-
-@pytest.fixture
-def stub() -> Iterator[tuple[Stub, int]]:
-    stub = Stub()
-
-    class Handler(BaseHTTPRequestHandler):
-        def handle_any(self) -> None:
-            stub.asked.append((self.command, self.path, dict(self.headers)))
-            stub.bodies.append(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
-            code, headers, body = stub.answer(self.command, self.path)
-            self.send_response(code)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_POST = do_PATCH = do_DELETE = handle_any  # noqa: N815
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            """Quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield stub, server.server_port
-    stub.release.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture
-def cluster(stub: tuple[Stub, int], tmp_path: Path) -> Iterator[Cluster]:
-    config = {
-        "clusters": [{"name": "x", "cluster": {"server": f"http://127.0.0.1:{stub[1]}"}}],
-        "users": [{"name": "x", "user": {"token": "s3cret"}}],
-        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-        "current-context": "x",
-    }
-    (tmp_path / "kubeconfig").write_text(json.dumps(config))
-    cluster = connect(name="stub", kubeconfig=str(tmp_path / "kubeconfig"), context=None)
-    yield cluster
-    cluster.close()
+from sandboxes.cluster.watching import policy_changes
+from sandboxes.errors import ClusterRefusedError, ClusterUnavailableError, TemporaryError
+from tests.sandboxes.cluster.stub import Answer, Stub, found, status
 
 
 @pytest.mark.parametrize(
@@ -88,7 +21,8 @@ def cluster(stub: tuple[Stub, int], tmp_path: Path) -> Iterator[Cluster]:
         (status(429, "slow down", Retry_After="7"), 7.0),
         (status(503, "overloaded", Retry_After="2"), 2.0),
         (status(500, "broken"), None),
-        (status(504, "late", Retry_After="Wed, 21 Oct 2026 07:28:00 GMT"), None),
+        (status(504, "late", Retry_After="Wed, 21 Oct 2015 07:28:00 GMT"), 0.0),
+        (status(503, "busy", Retry_After="soon"), None),
         ((502, {}, b"<html>bad gateway</html>"), None),
         (status(409, 'Operation cannot be fulfilled on x "y": the object has been modified'), 1.0),
         (status(403, 'pods "x" is forbidden: status unknown for quota: sandbox'), 1.0),
@@ -195,3 +129,131 @@ def test_a_namespace_with_another_uid_is_not_even_asked_for(stub: tuple[Stub, in
     with pytest.raises(ClusterRefusedError, match="another one than ours"):
         cluster.delete_namespace("n", "u-1")
     assert [method for method, _, _ in stub[0].asked] == ["GET"]
+
+
+def test_the_pacer_is_asked_before_every_request(stub: tuple[Stub, int], cluster: Cluster) -> None:
+    """Its refusal is the caller's, and nothing is sent."""
+
+    def too_fast() -> None:
+        raise TemporaryError("slow down", retry_after=3)
+
+    stub[0].answer = lambda method, path: status(404, "no such thing")
+    counted: list[int] = []
+    cluster.api._pacer = lambda: counted.append(len(stub[0].asked))
+    cluster.namespace("x")
+    assert counted == [0]
+    cluster.api._pacer = too_fast
+    with pytest.raises(TemporaryError, match="slow down") as caught:
+        cluster.namespace("x")
+    assert caught.value.retry_after == 3
+    assert len(stub[0].asked) == 1
+
+
+def test_a_merge_patch_is_sent_as_the_object_that_it_is(stub: tuple[Stub, int], cluster: Cluster) -> None:
+    stub[0].answer = lambda method, path: found({"metadata": {}})
+    cluster.api.merge("/api/v1/namespaces/x", {"metadata": {"labels": {"a": "b"}}})
+    assert json.loads(stub[0].bodies[0]) == {"metadata": {"labels": {"a": "b"}}}
+
+
+# ---- watches
+
+
+def events(*lines: dict[str, Any]) -> Answer:
+    return 200, {}, b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+def event(kind: str, name: str, version: str) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "object": {"metadata": {"name": name, "namespace": name, "resourceVersion": version}},
+    }
+
+
+def test_a_watch_that_is_too_old_starts_over_and_goes_on(stub: tuple[Stub, int], cluster: Cluster) -> None:
+    gone = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old resource version"}}
+    bookmark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "12"}}}
+    answers = iter(
+        [
+            found({"metadata": {"resourceVersion": "10"}, "items": []}),
+            events(event("ADDED", "a", "11"), bookmark),
+            events(gone),
+            found({"metadata": {"resourceVersion": "20"}, "items": []}),
+            status(410, "too old"),
+            found({"metadata": {"resourceVersion": "30"}, "items": []}),
+            events(event("DELETED", "b", "31")),
+            status(500, "broken"),
+        ]
+    )
+    stub[0].answer = lambda method, path: next(answers)
+    names = policy_changes(cluster, "i", 30)
+    assert [next(names), next(names)] == ["a", "b"]
+    with pytest.raises(ClusterUnavailableError, match="500"):
+        next(names)
+    versions = [path.partition("resourceVersion=")[2].partition("&")[0] for _, path, _ in stub[0].asked]
+    assert versions == ["", "10", "12", "", "20", "", "30", "31"]
+    assert "allowWatchBookmarks=true" in stub[0].asked[1][1]
+
+
+def test_a_watch_that_breaks_is_unavailable(stub: tuple[Stub, int], cluster: Cluster) -> None:
+    broken = {"type": "ERROR", "object": {"kind": "Status", "code": 500, "message": "etcd is away"}}
+    answers = iter([found({"metadata": {"resourceVersion": "1"}, "items": []}), events(broken)])
+    stub[0].answer = lambda method, path: next(answers)
+    with pytest.raises(ClusterUnavailableError, match="etcd is away"):
+        list(policy_changes(cluster, "i", 30))
+
+
+# ---- listings
+
+
+def test_a_counted_listing_that_expires_counts_nothing_twice(
+    stub: tuple[Stub, int], cluster: Cluster
+) -> None:
+    home = {"metadata": {"name": "n", "uid": "u", "labels": {}}}
+    objects = [
+        {"metadata": {"name": name, "namespace": "n", "uid": name, "resourceVersion": "1"}} for name in "ab"
+    ]
+
+    def whole(method: str, path: str) -> Answer:
+        if path.startswith("/api/v1/namespaces?"):
+            return found({"metadata": {}, "items": [home]})
+        return found({"metadata": {}, "items": objects if "networkpolicies" in path else []})
+
+    stub[0].answer = whole
+    wanted = listing(cluster, "i").namespaces["n"].digest
+    expired = iter([True, False])
+
+    def half(method: str, path: str) -> Answer:
+        if "networkpolicies" not in path:
+            return whole(method, path)
+        if "continue" not in path:
+            return found({"metadata": {"continue": "t"}, "items": objects[:1]})
+        return status(410, "too old") if next(expired) else found({"metadata": {}, "items": objects[1:]})
+
+    stub[0].answer = half
+    assert listing(cluster, "i").namespaces["n"].digest == wanted
+    assert "as=PartialObjectMetadataList" in stub[0].asked[-1][2]["Accept"]
+
+
+def test_a_listings_memory_does_not_grow_with_objects(stub: tuple[Stub, int], cluster: Cluster) -> None:
+    """Two hundred pages of one namespace's policies, and never more than a few of them in memory."""
+    home = {"metadata": {"name": "n", "uid": "u", "labels": {}}}
+
+    def many(method: str, path: str) -> Answer:
+        if path.startswith("/api/v1/namespaces?"):
+            return found({"metadata": {}, "items": [home]})
+        if "networkpolicies" not in path:
+            return found({"metadata": {}, "items": []})
+        page = int(path.partition("continue=")[2] or 0)
+        names = (f"{page}-{number}-{'x' * 200}" for number in range(100))
+        items = [{"metadata": {"name": n, "namespace": "n", "uid": n, "resourceVersion": "1"}} for n in names]
+        return found({"metadata": {"continue": str(page + 1)} if page < 200 else {}, "items": items})
+
+    stub[0].answer = many
+    stub[0].remembers = False
+    tracemalloc.start()
+    try:
+        listing(cluster, "i")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4_000_000  # all of them would be more than 20 MB

@@ -73,6 +73,20 @@ def test_one_image_for_all() -> None:
         ("gpu: 0", "gpu: 0\n  runtimeClass: a_b", 17, "name of a RuntimeClass"),
         ("gpu: 0", "gpu: 0\n  runtimeClass: [gvisor]", 17, "name of a RuntimeClass"),
         ("gpu: 0", f"gpu: 0\n  runtimeClass: {'a' * 254}", 17, "name of a RuntimeClass"),
+        ("gpu: 0", "gpu: 0\n  nodeSelector: [pool]", 17, "mapping of labels"),
+        ("gpu: 0", "gpu: 0\n  nodeSelector: {fast: true}", 17, "quote true"),
+        ("gpu: 0", "gpu: 0\n  nodeSelector: {'a b': x}", 17, "mapping of labels"),
+        ("gpu: 0", 'gpu: 0\n  nodeSelector: {pool: "${name}"}', 17, "no placeholder"),
+        ("gpu: 0", "gpu: 0\n  clusterLabels: {gpu: 1}", 17, "mapping of labels"),
+        ("gpu: 0", "gpu: 0\n  tolerations: {key: a}", 17, "list of tolerations"),
+        ("gpu: 0", "gpu: 0\n  tolerations: [{operator: Exists}]", 17, "tolerate every taint"),
+        ("gpu: 0", "gpu: 0\n  tolerations: [{key: a, colour: b}]", 17, "must hold tolerations of"),
+        ("gpu: 0", "gpu: 0\n  tolerations: [{key: a, value: true}]", 17, "no label's value"),
+        ("gpu: 0", "gpu: 0\n  tolerations: [{key: a, operator: Exists, value: b}]", 17, "Exists without"),
+        ("gpu: 0", "gpu: 0\n  tolerations: [{key: a, effect: Never}]", 17, "NoSchedule"),
+        ("gpu: 0", "gpu: 0\n  tolerations: [{key: a, tolerationSeconds: -1}]", 17, "number of seconds"),
+        ("gpu: 0", "gpu: 0\n  gpuResource: gpu", 17, "extended resource"),
+        ("gpu: 0", "gpu: 0\n  hibernateAfter: soon", 17, "ISO 8601"),
         ("  gpu: 0\n", "", 5, "spec.gpu is missing"),
         ("image: python:3.13-slim", "image: -x", 12, "image reference"),
         ("title: Python", "title: ''", 6, "must be text"),
@@ -107,6 +121,42 @@ def test_a_runtime_class_may_be_named(tmp_path: Path, name: str) -> None:
 
 def test_without_a_runtime_class_it_is_the_clusters_own() -> None:
     assert {profile.runtime_class for profile in load_profiles(ROOT).values()} == {""}
+
+
+PLACED = """\
+  nodeSelector: {pool: sandboxes, example.com/tier: ""}
+  tolerations:
+    - {key: sandboxes, operator: Exists, effect: NoSchedule}
+    - {key: spot, value: "true", effect: NoExecute, tolerationSeconds: 300}
+  gpuResource: amd.com/gpu
+  clusterLabels: {gpu: a100}
+  hibernateAfter: PT8H
+"""
+
+
+def test_where_it_runs_and_when_it_sleeps(tmp_path: Path) -> None:
+    folder = tmp_path / "profiles"
+    folder.mkdir()
+    (folder / "python.yaml").write_text(GOOD + PLACED)
+    profile = load_profiles(tmp_path)["python"]
+    assert profile.node_selector == {"pool": "sandboxes", "example.com/tier": ""}
+    assert profile.tolerations[1] == {
+        "key": "spot",
+        "value": "true",
+        "effect": "NoExecute",
+        "tolerationSeconds": 300,
+    }
+    assert (profile.gpu_resource, profile.cluster_labels) == ("amd.com/gpu", {"gpu": "a100"})
+    assert profile.hibernate_after == timedelta(hours=8)
+
+
+def test_without_a_word_it_runs_anywhere_and_never_sleeps(tmp_path: Path) -> None:
+    folder = tmp_path / "profiles"
+    folder.mkdir()
+    (folder / "python.yaml").write_text(GOOD)
+    profile = load_profiles(tmp_path)["python"]
+    assert (profile.node_selector, profile.tolerations, profile.cluster_labels) == ({}, (), {})
+    assert (profile.gpu_resource, profile.hibernate_after) == ("nvidia.com/gpu", None)
 
 
 def test_no_profile_is_a_mistake(tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sandboxes.cluster.render import Rendered, Templates, check_templates, load_templates, render
-from sandboxes.cluster.spec import KubeObject, Labels, SandboxSpec, Target
+from sandboxes.cluster.spec import DnsAddress, EgressBlock, KubeObject, Labels, SandboxSpec, Target
 from sandboxes.errors import InvalidInputError, TemplateError
 from tests.sandboxes.cluster.conftest import ROOT
 
@@ -38,7 +39,7 @@ def test_every_object_is_ours_and_in_its_namespace(spec: MakeSpec, templates: Te
         assert labels[Labels.SANDBOX] == "7"
         assert labels[Labels.INSTALLATION] == "inst-1"
         assert labels[Labels.PROFILE] == "python"
-        assert labels[Labels.SPEC_HASH] == rendered.spec_hash
+        assert (labels[Labels.SPEC_HASH] == rendered.spec_hash) is (item not in rendered.probe)
         assert item["kind"] == "Namespace" or item["metadata"]["namespace"] == spec().namespace
 
 
@@ -76,6 +77,107 @@ def test_only_the_index_and_dns_may_be_reached(spec: MakeSpec, templates: Templa
     assert {(port["protocol"], port["port"]) for port in rule["ports"]} == {("UDP", 53), ("TCP", 53)}
 
 
+def test_dns_is_allowed_on_the_port_that_a_policy_sees(spec: MakeSpec, templates: Templates) -> None:
+    """Behind the service stands a pod that listens elsewhere: the policy is asked after the NAT."""
+    dns = (DnsAddress("10.96.0.10"), DnsAddress("10.244.0.5", 5353), DnsAddress("10.244.0.6", 5353))
+    first, second = one(render(spec(dns=dns), templates).seal, "NetworkPolicy", "allow-dns")["spec"]["egress"]
+    assert first["to"] == [{"ipBlock": {"cidr": "10.96.0.10/32"}}]
+    assert {port["port"] for port in first["ports"]} == {53}
+    assert [peer["ipBlock"]["cidr"] for peer in second["to"]] == ["10.244.0.5/32", "10.244.0.6/32"]
+    assert {(port["protocol"], port["port"]) for port in second["ports"]} == {("UDP", 5353), ("TCP", 5353)}
+
+
+def policies(rendered: Rendered) -> list[str]:
+    return [item["metadata"]["name"] for item in rendered.seal if item["kind"] == "NetworkPolicy"]
+
+
+def test_each_exception_is_a_policy_of_its_own(spec: MakeSpec, templates: Templates) -> None:
+    blocks = (EgressBlock(4, "198.51.100.0/24", 443), EgressBlock(9, "2001:db8:1::/48", 5432))
+    rendered = render(spec(egress=blocks), templates)
+    assert policies(rendered) == ["deny-all", "allow-dns", "allow-index", "egress-4", "egress-9"]
+    (rule,) = one(rendered.seal, "NetworkPolicy", "egress-9")["spec"]["egress"]
+    assert rule == {
+        "to": [{"ipBlock": {"cidr": "2001:db8:1::/48"}}],
+        "ports": [{"protocol": "TCP", "port": 5432}],
+    }
+    assert rendered.spec_hash != render(spec(egress=blocks[:1]), templates).spec_hash
+
+
+def test_the_probe_does_not_take_an_exception_for_a_leak(spec: MakeSpec, templates: Templates) -> None:
+    targets = (
+        Target("outside", "198.51.100.7", 443),
+        Target("outside", "198.51.100.7", 80),
+        Target("other-dns", "198.51.100.7", 443, "udp"),
+    )
+    rendered = render(
+        spec(blocked_targets=targets, egress=(EgressBlock(1, "198.51.100.0/24", 443),)), templates
+    )
+    blocked = [line for line in probe_targets(rendered) if line[4] == "blocked"]
+    assert [line[2:4] for line in blocked] == [[80, "tcp"], [443, "udp"]]
+
+
+@pytest.mark.parametrize(
+    ("cidr", "message"),
+    [
+        ("0.0.0.0/0", "too much: /8 at most"),
+        ("169.254.0.0/16", "holds 169.254.169.254/32, which stays closed"),
+        ("fd00:ec2::/32", "which stays closed"),
+        ("everywhere", "no block of addresses"),
+        ("10.244.0.0/24", "holds 10.244.0.0/16, which is the cluster's own"),
+        ("192.0.2.0/24", "holds 192.0.2.9/32, which is the cluster's own"),
+    ],
+)
+def test_no_exception_opens_the_cluster_itself(
+    spec: MakeSpec, templates: Templates, cidr: str, message: str
+) -> None:
+    closed = ("192.0.2.9", "10.244.0.0/16", "2001:db8::9")
+    with pytest.raises(InvalidInputError, match=message):
+        render(spec(egress=(EgressBlock(1, cidr, 443),), closed=closed), templates)
+    render(spec(egress=(EgressBlock(1, "198.51.100.0/24", 443),), closed=closed), templates)
+
+
+def test_isolated_leaves_nothing_but_the_denial(spec: MakeSpec, templates: Templates) -> None:
+    open_ = spec(egress=(EgressBlock(1, "198.51.100.0/24", 443),), **PROXY)
+    assert len(policies(render(open_, templates))) == 5
+    isolated = render(replace(open_, isolated=True), templates)
+    assert policies(isolated) == ["deny-all"]
+    kept = [item["kind"] for item in isolated.seal]
+    assert kept.count("ResourceQuota") == kept.count("LimitRange") == 1
+
+
+PROXY: dict[str, Any] = {
+    "proxy_url": "http://sbx-alice:s3cret@proxy.example:8082",
+    "proxy_host": "proxy.example",
+    "proxy_port": 8082,
+    "proxy_addresses": ("192.0.2.4",),
+}
+
+
+def test_the_proxy_is_a_way_out_only_where_there_is_one(spec: MakeSpec, templates: Templates) -> None:
+    without, rendered = render(spec(), templates), render(spec(**PROXY), templates)
+    assert "allow-proxy" not in policies(without)
+    (rule,) = one(rendered.seal, "NetworkPolicy", "allow-proxy")["spec"]["egress"]
+    assert rule["to"] == [{"ipBlock": {"cidr": "192.0.2.4/32"}}]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 8082}]
+    data = one(rendered.seal, "Secret", "package-index")["data"]
+    told = {name: base64.b64decode(data[name]).decode() for name in data if "roxy" in name.lower()}
+    assert told["HTTPS_PROXY"] == told["https_proxy"] == PROXY["proxy_url"]
+    assert told["NO_PROXY"] == told["no_proxy"] == "localhost,127.0.0.1,index.example,192.0.2.1,2001:db8::1"
+    aliases = rendered.workspace[0]["spec"]["template"]["spec"]["hostAliases"]
+    assert {"ip": "192.0.2.4", "hostnames": ["proxy.example"]} in aliases
+    assert ["egress-proxy", "192.0.2.4", 8082, "tcp", "open"] in probe_targets(rendered)
+    assert "s3cret" not in json.dumps([item for item in everything(rendered) if item["kind"] != "Secret"])
+
+
+def test_index_and_proxy_may_share_a_name(spec: MakeSpec, templates: Templates) -> None:
+    same = {**PROXY, "proxy_host": "index.example", "proxy_addresses": ("192.0.2.1", "2001:db8::1")}
+    pod = render(spec(**same), templates).workspace[0]["spec"]["template"]["spec"]
+    assert pod["hostAliases"] == [
+        {"ip": "192.0.2.1", "hostnames": ["index.example"]},
+        {"ip": "2001:db8::1", "hostnames": ["index.example"]},
+    ]
+
+
 def test_no_dns_means_none_and_not_all(spec: MakeSpec, templates: Templates) -> None:
     seal = render(spec(dns=()), templates).seal
     assert one(seal, "NetworkPolicy", "allow-dns")["spec"]["egress"] == []
@@ -86,7 +188,11 @@ def test_no_dns_means_none_and_not_all(spec: MakeSpec, templates: Templates) -> 
     [
         ({"index_addresses": ()}, "no address"),
         ({"index_addresses": ("index.example",)}, "not an IP address"),
-        ({"dns": ("0.0.0.0/0",)}, "not an IP address"),
+        ({"dns": (DnsAddress("0.0.0.0/0"),)}, "not an IP address"),
+        ({"dns": (DnsAddress("10.96.0.10", 0),)}, "not a port"),
+        ({"run": "a b"}, "label"),
+        ({"proxy_url": "http://proxy.example:8082", "proxy_port": 8082}, "proxy has no address"),
+        ({"proxy_url": "http://192.0.2.4:1", "proxy_addresses": ("192.0.2.4",)}, "not a port"),
         ({"index_port": 0}, "not a port"),
         ({"namespace": "kube system"}, "DNS-1123"),
         ({"namespace": ""}, "DNS-1123"),
@@ -94,7 +200,7 @@ def test_no_dns_means_none_and_not_all(spec: MakeSpec, templates: Templates) -> 
         ({"owner": ""}, "owner"),
         ({"profile": "unknown"}, "no profile"),
         ({"cpu": "lots"}, "quantity"),
-        ({"blocked_targets": (Target("x", "192.0.2.9", 1),) * 40}, "at most 30"),
+        ({"blocked_targets": (Target("x", "192.0.2.9", 1),) * 79}, "at most 80"),
     ],
 )
 def test_what_cannot_be_sealed_is_not_rendered(
@@ -132,7 +238,7 @@ def test_the_hash_follows_the_objects(spec: MakeSpec, templates: Templates) -> N
 def test_the_quota_holds_workspace_and_probe(spec: MakeSpec, templates: Templates) -> None:
     rendered = render(spec(), templates)
     hard = one(rendered.seal, "ResourceQuota", "sandbox")["spec"]["hard"]
-    assert (hard["limits.cpu"], hard["limits.memory"]) == ("1100m", "1088Mi")
+    assert (hard["limits.cpu"], hard["limits.memory"]) == ("2000m", "1088Mi")
     assert (hard["services.loadbalancers"], hard["services.nodeports"]) == (0, 0)
 
 
@@ -146,6 +252,16 @@ def test_gpus_are_asked_for_only_when_wanted(spec: MakeSpec, templates: Template
     rendered = render(spec(profile="gpu", gpu=1), templates)
     assert limits(rendered)["nvidia.com/gpu"] == 1
     assert one(rendered.seal, "ResourceQuota", "sandbox")["spec"]["hard"]["requests.nvidia.com/gpu"] == 1
+
+
+def test_a_gpu_goes_by_the_name_that_its_plugin_gave_it(spec: MakeSpec, templates: Templates) -> None:
+    rendered = render(spec(profile="gpu", gpu=2, gpu_resource="amd.com/gpu"), templates)
+    hard = one(rendered.seal, "ResourceQuota", "sandbox")["spec"]["hard"]
+    assert (hard["requests.amd.com/gpu"], hard["requests.nvidia.com/gpu"]) == (2, 0)
+    workspace, probe = (pod["containers"][0]["resources"]["limits"] for pod in pods(rendered))
+    assert workspace["amd.com/gpu"] == 2
+    assert not [name for name in (*workspace, *probe) if name.startswith("nvidia")]
+    assert "amd.com/gpu" not in probe  # a probe needs none, and may not wait for one
 
 
 def test_the_index_name_is_pinned_unless_it_is_an_address(spec: MakeSpec, templates: Templates) -> None:
@@ -169,14 +285,34 @@ def test_certificates_are_checked_where_there_are_any(spec: MakeSpec, templates:
 
 def test_the_probe_is_told_every_target(spec: MakeSpec, templates: Templates) -> None:
     container = render(spec(), templates).probe[0]["spec"]["containers"][0]
-    (variable,) = container["env"]
-    targets = json.loads(variable["value"])
-    assert [(target["name"], target["expected"]) for target in targets] == [
-        ("api-server", "blocked"),
-        ("index", "open"),
-        ("index", "open"),
+    assert probe_targets(render(spec(), templates)) == [
+        ["api-server", "192.0.2.9", 6443, "tcp", "blocked"],
+        ["cluster-dns", "10.96.0.10", 53, "udp", "open"],
+        ["index", "192.0.2.1", 8081, "tcp", "open"],
+        ["index", "2001:db8::1", 8081, "tcp", "open"],
     ]
     compile(container["args"][0], "probe", "exec")
+
+
+def probe_targets(rendered: Rendered) -> list[list[Any]]:
+    (variable,) = rendered.probe[0]["spec"]["containers"][0]["env"]
+    targets: list[list[Any]] = json.loads(variable["value"])
+    return targets
+
+
+def test_another_node_makes_another_probe_but_no_other_sandbox(spec: MakeSpec, templates: Templates) -> None:
+    before = render(spec(), templates)
+    after = render(spec(blocked_targets=(Target("kubelet", "192.0.2.8", 10250),)), templates)
+    assert after.spec_hash == before.spec_hash
+    hashes = [each.probe[0]["metadata"]["labels"][Labels.SPEC_HASH] for each in (before, after)]
+    assert hashes[0] != hashes[1]
+
+
+def test_each_run_of_the_probe_has_its_name(spec: MakeSpec, templates: Templates) -> None:
+    assert render(spec(), templates).probe[0]["metadata"]["labels"][Labels.RUN] == "opening"
+    later = render(spec(run="1790000000000"), templates)
+    assert later.probe[0]["metadata"]["labels"][Labels.RUN] == "1790000000000"
+    assert later.spec_hash == render(spec(), templates).spec_hash
 
 
 def pods(rendered: Rendered) -> list[dict[str, Any]]:
@@ -232,6 +368,40 @@ def test_a_runtime_class_is_taken_by_every_pod_or_left_out(spec: MakeSpec, templ
     gvisor = render(spec(runtime_class="gvisor"), templates)
     assert [pod["runtimeClassName"] for pod in pods(gvisor)] == ["gvisor", "gvisor"]
     assert gvisor.spec_hash != render(spec(), templates).spec_hash
+
+
+NODES: dict[str, Any] = {
+    "node_selector": {"pool": "sandboxes"},
+    "tolerations": ({"key": "sandboxes", "operator": "Exists", "effect": "NoSchedule"},),
+}
+
+
+def test_every_pod_goes_where_the_profile_says(spec: MakeSpec, templates: Templates) -> None:
+    """The probe too: on another node it would prove something about another network."""
+    assert all(
+        "nodeSelector" not in pod and "tolerations" not in pod for pod in pods(render(spec(), templates))
+    )
+    for pod in pods(render(spec(**NODES), templates)):
+        assert pod["nodeSelector"] == {"pool": "sandboxes"}
+        assert pod["tolerations"] == [{"key": "sandboxes", "operator": "Exists", "effect": "NoSchedule"}]
+
+
+@pytest.mark.parametrize(
+    ("field", "lines"),
+    [
+        ("nodeSelector", "  nodeSelector: {pool: sandboxes}\n"),
+        ("tolerations", "  tolerations: [{key: sandboxes, operator: Exists}]\n"),
+    ],
+)
+def test_a_workspace_of_ones_own_goes_there_too(root: Path, field: str, lines: str) -> None:
+    path = root / "profiles" / "python.yaml"
+    text = path.read_text().rstrip() + "\n" + lines
+    hole = {"nodeSelector": "node_selector"}.get(field, field)
+    path.write_text(text + OWN_POD % f"{field}: ${{{hole}}}")
+    assert check_templates(root) == []
+    path.write_text(text + OWN_POD % "restartPolicy: Never")
+    (problem,) = check_templates(root)
+    assert f"python.yaml:{len(text.splitlines()) + 6}: the pod needs {field}" in problem
 
 
 OWN_POD = """---

@@ -4,16 +4,18 @@ Nothing runs. A pod waits a moment and is ready; one that is to end, ends. Two t
 are decided for real, because lifecycles depend on them: whether the pod could start
 (its Secrets and ConfigMaps exist, its image could be pulled, the node is large
 enough), and what the probe would have found, by evaluating the namespace's network
-policies for each of its targets. Images of a registry below ".invalid" (RFC 2606:
+policies for each of its targets and asking who would answer there. Images of a registry below ".invalid" (RFC 2606:
 never resolves) cannot be pulled.
 """
 
 import json
+import re
 import time
 from ipaddress import ip_address
 from typing import Any, Final
 
 from sandboxes.cluster.quantities import parse_quantity
+from sandboxes.cluster.simulator.liveness import answers
 from sandboxes.cluster.simulator.objects import Objects, timestamp
 from sandboxes.cluster.simulator.podspec import FINISHED, environment, references, requested
 from sandboxes.cluster.simulator.policy import may_connect
@@ -23,6 +25,8 @@ from sandboxes.cluster.simulator.store import Row
 type Json = dict[str, Any]
 
 PROBE_VARIABLE: Final = "PETRIDISH_PROBE_TARGETS"
+# A reference as nodes read it: no capitals but in the tag (distribution/reference).
+_IMAGE: Final = re.compile(r"[a-z0-9][a-z0-9._/:-]*?(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?")
 _RETRY_SECONDS: Final = 0.5
 _STOP_SECONDS: Final = 0.2
 
@@ -52,7 +56,7 @@ class Pods:
             return wait
         if spec["restartPolicy"] != "Always":
             self._set(row, self._finished(row))
-        elif status["phase"] != "Running":
+        elif status["phase"] != "Running" or not _runs(status):
             self._set(row, _running(row.data, self._address()))
         return None
 
@@ -78,15 +82,17 @@ class Pods:
         return None
 
     def _cannot_start(self, row: Row) -> tuple[str, str] | None:
-        for plural, name in references(row.data["spec"]):
-            resource = SECRETS if plural == "secrets" else CONFIG_MAPS
-            if self._objects.store.get(resource, row.namespace, name) is None:
-                return "CreateContainerConfigError", f'{resource.kind.lower()} "{name}" not found'
         image = row.data["spec"]["containers"][0]["image"]
+        if not _IMAGE.fullmatch(image):
+            return "InvalidImageName", f'couldn\'t parse image name "{image}": invalid reference format'
         if image.partition("/")[0].endswith(".invalid"):
             first = time.time() < row.created + 2 * self._ready_seconds
             reason = "ErrImagePull" if first else "ImagePullBackOff"
             return reason, f'failed to pull image "{image}": no such host'
+        for plural, name in references(row.data["spec"]):
+            resource = SECRETS if plural == "secrets" else CONFIG_MAPS
+            if self._objects.store.get(resource, row.namespace, name) is None:
+                return "CreateContainerConfigError", f'{resource.kind.lower()} "{name}" not found'
         return None
 
     def _finished(self, row: Row) -> Json:
@@ -101,19 +107,24 @@ class Pods:
         }
 
     def _probe(self, row: Row, text: str) -> str:
-        """What the probe's script would write: by policy, not by sending anything."""
+        """What the probe's script would write, in the sandbox's pod or in the control's: nothing is sent."""
         policies = [item.data for item in self._objects.store.rows(NETWORK_POLICIES, row.namespace)]
         labels = row.data["metadata"].get("labels") or {}
-        attempts = []
-        for target in json.loads(text):
+        attempts, began = [], row.created + self._ready_seconds
+        for _, host, port, protocol, _ in json.loads(text):
             try:
-                ip_address(target["host"])
+                ip_address(host)
             except ValueError:
                 attempts.append(["error", 0, "no such name"])
                 continue
-            open_ = may_connect(policies, labels, target["host"], target["port"])
-            attempts.append(["open", 1, "by policy"] if open_ else ["blocked", 1500, "by policy"])
-        return json.dumps({"v": 1, "simulated": True, "attempts": attempts}, separators=(",", ":"))
+            if not may_connect(policies, labels, host, port, protocol):
+                attempts.append(["blocked", 600, "by policy"])
+            elif answers(self._objects, host, port, protocol):
+                attempts.append(["open", 1, "by policy"])
+            else:
+                attempts.append(["blocked", 600, "nobody is there"])
+        report = {"v": 2, "simulated": True, "at": [began, time.time()], "attempts": attempts}
+        return json.dumps(report, separators=(",", ":"))
 
     def _address(self) -> str:
         number = self._objects.store.version
@@ -165,6 +176,10 @@ def _containers(pod: Json, state: Json, *, ready: bool) -> Json:
         for c in pod["spec"]["containers"]
     ]
     return {"containerStatuses": statuses}
+
+
+def _runs(status: Json) -> bool:
+    return all("running" in entry["state"] for entry in status.get("containerStatuses") or ())
 
 
 def _conditions(reason: str, *, ready: bool) -> list[Json]:
