@@ -6,6 +6,7 @@ wants that entry to be there, unchanged. Who empties the table would have to cha
 this file too: keep its folder, or copies of it, where the database's owner cannot.
 """
 
+import hmac
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -26,15 +27,40 @@ class Head:
 
 
 def keep() -> None:
-    """Writes the present head down, unless the file knows of a later one: that is for `verify` to tell."""
-    last = Entry.objects.order_by("-id").values_list("id", "mac").first()
+    """Writes the present head down, unless the file knows of a later one, or of one that is not in this ledger.
+
+    Both are for `verify` to tell, and not to be covered up by whatever was recorded since.
+    """
     kept = read()
-    if last is None or (kept is not None and kept.id >= last[0]):
-        return
+    last = newest()
+    if last is not None and (kept is None or (kept.id < last.id and is_known(kept))):
+        _write(last)
+
+
+def newest() -> Head | None:
+    """The newest entry; None while there is none."""
+    last = Entry.objects.order_by("-id").values_list("id", "mac").first()
+    return Head(*last) if last else None
+
+
+def is_known(head: Head) -> bool:
+    """Whether the ledger has exactly this entry. It had, if it was the head once: else the database is another."""
+    mac = Entry.objects.filter(pk=head.id).values_list("mac", flat=True).first()
+    return mac is not None and hmac.compare_digest(mac, head.mac)
+
+
+def begin_anew() -> None:
+    """Writes the present head down whatever the file says: for a break that a person has looked at."""
+    last = newest()
+    if last is not None:
+        _write(last)
+
+
+def _write(head: Head) -> None:
     path = Path(settings.LEDGER_ANCHOR)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     with draft.open("w") as file:
-        json.dump(asdict(Head(*last)), file)
+        json.dump(asdict(head), file)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)

@@ -46,3 +46,7 @@ def clear_one(alarm_id: int, *, by: Actor) -> Alarm:
         raise NotFoundError("There is no such alarm.")
     clear(found.kind, found.subject, by=by)
     return found
+
+
+def open_count() -> int:
+    return Alarm.objects.filter(cleared_at=None).count()

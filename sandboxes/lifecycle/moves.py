@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
+from django.db.models import Case, Q, When
 
 from sandboxes.audit.services import Actor, record
 from sandboxes.errors import ConflictError
-from sandboxes.lifecycle import hints
+from sandboxes.lifecycle import clock, hints
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import MOVES, Phase
 
@@ -20,27 +20,27 @@ def move(
     actor: Actor | None = None,
     data: dict[str, Any] | None = None,
     next_check_at: datetime | None = None,
-    only_if: dict[str, Any] | None = None,
+    only_if: dict[str, Any] | Q | None = None,
     **changes: Any,
 ) -> bool:
     """Compare-and-set from the phase `sandbox` was read in; True if this call won.
 
-    `only_if` are further conditions on the row, as `filter` takes them.
+    `only_if` are further conditions on the row, as `filter` takes them. Times are the database's.
 
     The ledger entry is in the same transaction; the hint to a worker follows the
     commit. `next_check_at` None means at once, except in a phase that is over.
     """
     if to not in MOVES[Phase(sandbox.phase)]:
         raise ConflictError(f"A sandbox that is {sandbox.phase} cannot become {to}.")
-    now = timezone.now()
     over = not MOVES[to]
+    further = only_if if isinstance(only_if, Q) else Q(**(only_if or {}))
     with transaction.atomic():
-        won = Sandbox.objects.filter(pk=sandbox.pk, phase=sandbox.phase, **(only_if or {})).update(
+        won = Sandbox.objects.filter(further, pk=sandbox.pk, phase=sandbox.phase).update(
             phase=to,
-            phase_at=now,
+            phase_at=clock.Now(),
             attempts=0,
             last_error="",
-            next_check_at=None if over else next_check_at or now,
+            next_check_at=None if over else next_check_at or clock.Now(),
             **changes,
         )
         if not won:
@@ -58,9 +58,14 @@ def start_ending(
     reason: str,
     actor: Actor | None = None,
     failure: str = "",
-    only_if: dict[str, Any] | None = None,
+    only_if: dict[str, Any] | Q | None = None,
 ) -> bool:
-    """Into `ending`, from any live phase. The index token stops working with this very commit."""
+    """Into `ending`, from any live phase. The index token stops working with this very commit.
+
+    With time left on its lease, and asked for by nobody (`actor` None), it counts for the
+    breaker that stops mass deletions: see `switch`.
+    """
+    early = None if actor else Case(When(expires_at__gt=clock.Now(), then=clock.Now()))
     return move(
         sandbox,
         Phase.ENDING,
@@ -70,5 +75,6 @@ def start_ending(
         end_reason=reason,
         failure=failure,
         index_token_digest="",
-        revoked_at=timezone.now(),
+        revoked_at=clock.Now(),
+        early_end_at=early,
     )

@@ -1,11 +1,16 @@
 """Reads of sandboxes that pages, API and policy share."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from django.conf import settings
+from django.db.models import Count, Min
 
+from sandboxes.lifecycle.clock import Now
 from sandboxes.lifecycle.models import Probe, Receipt, Sandbox
-from sandboxes.lifecycle.phases import LIVE, Phase
+from sandboxes.lifecycle.phases import GOING, LIVE, Phase
+from sandboxes.lifecycle.quota import position
 from sandboxes.lifecycle.tokens import index_token
 
 
@@ -36,14 +41,37 @@ def receipt(sandbox: Sandbox) -> Receipt | None:
     return Receipt.objects.filter(sandbox=sandbox).first()
 
 
+@dataclass(frozen=True)
+class Load:
+    """What the engine has to do now: sandboxes by phase, and the rows whose time has come."""
+
+    phases: list[tuple[str, int]]
+    due: int
+    oldest_due: datetime | None
+    leased: int
+
+
+def load() -> Load:
+    """Over what is not over, by partial indexes: history costs nothing."""
+    alive = Sandbox.objects.filter(next_check_at__isnull=False)
+    counted = dict(alive.order_by().values_list("phase").annotate(Count("id")))
+    due = alive.filter(next_check_at__lte=Now()).aggregate(Count("id"), Min("next_check_at"))
+    return Load(
+        phases=[(phase.value, counted[phase]) for phase in Phase if phase in counted],
+        due=due["id__count"],
+        oldest_due=due["next_check_at__min"],
+        leased=alive.filter(leased_until__gt=Now()).count(),
+    )
+
+
 _STATUS = {
     Phase.QUEUED: "Approved; it starts as soon as there is room.",
     Phase.PENDING: "Waiting for a worker to take it up.",
     Phase.PROVISIONING: "Making the namespace and its seal.",
     Phase.PROBING: "Testing that the seal holds; it opens when the test has passed.",
     Phase.READY: "Ready to use.",
-    Phase.HIBERNATED: "Asleep: nothing runs. Its lease goes on; wake it whenever you like.",
-    Phase.ISOLATED: "Isolated: no network, no access, no index token.",
+    Phase.HIBERNATED: "Asleep: nothing runs. Its lease goes on; its owner may wake it at any time.",
+    Phase.ISOLATED: "Isolated: no network, no access, no packages; nothing in it runs.",
     Phase.ENDING: "Access is revoked; everything in it is being deleted.",
     Phase.STUCK: "The cluster does not let go of it yet; it is tried again and again.",
     Phase.ENDED: "Gone: its absence was observed and the receipt is written.",
@@ -51,9 +79,29 @@ _STATUS = {
 }
 
 
-def status(sandbox: Sandbox) -> str:
-    """One plain sentence on where it stands, with the newest trouble if there is any."""
-    sentence = _STATUS[Phase(sandbox.phase)]
+def _under_way(sandbox: Sandbox) -> str:
+    """Where the phase was changed and the cluster has yet to follow; "" anywhere else."""
+    if sandbox.phase == Phase.PROBING and sandbox.ready_at is not None:
+        return "Opening again: its seal is tested first."
+    if sandbox.phase == Phase.HIBERNATED and sandbox.hibernated_at is None:
+        return "Falling asleep: what runs in it is being stopped."
+    if sandbox.phase == Phase.ISOLATED and sandbox.cut_at is None:
+        return "Isolated: its index token is gone, and it is being cut off on the cluster."
+    return ""
+
+
+def status(sandbox: Sandbox, place: int | None = None) -> str:
+    """One plain sentence on where it stands, with the newest trouble if there is any.
+
+    `place` is that in the queue, for who knows it already.
+    """
+    sentence = _under_way(sandbox) or _STATUS[Phase(sandbox.phase)]
+    if sandbox.phase == Phase.QUEUED:
+        waits = f" {sandbox.last_error}" if sandbox.last_error else ""
+        return f"{sentence} It is number {place or position(sandbox)} in the queue.{waits}"
     if sandbox.phase == Phase.FAILED or (sandbox.phase == Phase.ENDING and sandbox.failure):
-        return f"{sentence} Reason: {sandbox.failure}"
+        waits = f" {sandbox.blocker}" if sandbox.blocker else ""
+        return f"{sentence} Reason: {sandbox.failure}{waits}"
+    if sandbox.blocker and sandbox.phase in GOING:
+        return f"{sentence} {sandbox.blocker}"
     return f"{sentence} Last trouble: {sandbox.last_error}" if sandbox.last_error else sentence

@@ -14,15 +14,21 @@ from django.db import connection
 
 from sandboxes.lifecycle.models import Sandbox
 
-_UPSERT = """
+# Not ON CONFLICT: a try that ends the step would be no conflict with the row that is still open.
+_WRITE = """
+WITH open AS (
+  UPDATE lifecycle_step SET
+    tries = tries + 1,
+    worked_ms = worked_ms + %(ms)s,
+    error = CASE WHEN %(done)s OR %(error)s <> '' THEN %(error)s ELSE error END,
+    ended_at = CASE WHEN %(done)s THEN clock_timestamp() END
+  WHERE sandbox_id = %(sandbox)s AND name = %(name)s AND ended_at IS NULL
+  RETURNING id
+)
 INSERT INTO lifecycle_step (sandbox_id, name, started_at, ended_at, tries, worked_ms, error)
-VALUES (%(sandbox)s, %(name)s, clock_timestamp() - make_interval(secs => %(seconds)s),
-        CASE WHEN %(done)s THEN clock_timestamp() END, 1, %(ms)s, %(error)s)
-ON CONFLICT (sandbox_id, name) WHERE ended_at IS NULL DO UPDATE SET
-  tries = lifecycle_step.tries + 1,
-  worked_ms = lifecycle_step.worked_ms + EXCLUDED.worked_ms,
-  error = CASE WHEN %(done)s OR EXCLUDED.error <> '' THEN EXCLUDED.error ELSE lifecycle_step.error END,
-  ended_at = EXCLUDED.ended_at
+SELECT %(sandbox)s, %(name)s, clock_timestamp() - make_interval(secs => %(seconds)s),
+       CASE WHEN %(done)s THEN clock_timestamp() END, 1, %(ms)s, %(error)s
+WHERE NOT EXISTS (SELECT FROM open)
 """
 
 
@@ -60,4 +66,4 @@ def _write(sandbox_id: int, name: str, seconds: float, done: bool, error: str) -
         "error": error,
     }
     with connection.cursor() as cursor:
-        cursor.execute(_UPSERT, values)
+        cursor.execute(_WRITE, values)

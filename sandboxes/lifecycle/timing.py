@@ -1,14 +1,16 @@
 """When things happen to a lease. Pages, warnings and the reconciler all ask here, so they always agree."""
 
 from datetime import datetime, timedelta
+from typing import Final
 
-_WARN_AT_MOST = timedelta(hours=24)
-_BACKOFF_CAP = timedelta(seconds=60)
+WARN_SHARE: Final = 0.1
+WARN_AT_MOST: Final = timedelta(hours=24)
+_BACKOFF_CAP: Final = timedelta(seconds=60)
 
 
 def warn_at(expires_at: datetime, lease: timedelta) -> datetime:
-    """A tenth of the lease before its end, a day at most."""
-    return expires_at - min(lease / 10, _WARN_AT_MOST)
+    """A tenth of the lease before its end, a day at most. `expiry` asks the database the same."""
+    return expires_at - min(lease * WARN_SHARE, WARN_AT_MOST)
 
 
 def backoff(attempts: int, retry_after: float | None = None) -> timedelta:

@@ -1,56 +1,70 @@
-"""A ready sandbox: its lease, its warning, and whether it is still there."""
+"""A ready sandbox: what has to be done for it now, and when it wants to be looked at again.
 
-from datetime import timedelta
+Each of `_KEEPERS` looks after one thing, does nothing (and asks the cluster nothing) when
+nothing of its is due, and says when it will be. Between those moments a quiet sandbox costs
+nothing at all: that its namespace is still there and as it was made is seen by the listing of
+the whole cluster (`observing`), which marks those to be looked into. Its lease is `expiry`'s.
+"""
 
-from django.conf import settings
-from django.db import transaction
-from django.utils import timezone
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Final
 
-from sandboxes.audit.services import record
 from sandboxes.cluster.driver import Cluster
-from sandboxes.lifecycle import clusters, specs
+from sandboxes.errors import ClusterRefusedError
+from sandboxes.lifecycle import clock, clusters, drift, egress, proving, sleeping, specs
 from sandboxes.lifecycle.models import Sandbox
-from sandboxes.lifecycle.moves import start_ending
 from sandboxes.lifecycle.phases import Phase
-from sandboxes.lifecycle.timing import warn_at
+from sandboxes.lifecycle.presence import is_gone
+
+type Keeper = Callable[[Sandbox, Cluster], datetime | None]
+
+_KEEPERS: Final[tuple[Keeper, ...]] = (egress.keep, drift.keep, proving.keep, sleeping.keep)
+_AT_LEAST: Final = timedelta(seconds=1)
+_AT_MOST: Final = timedelta(days=1)
 
 
 def take(sandbox: Sandbox) -> timedelta | None:
-    """A ready sandbox: expire it, warn before that, and notice when its namespace is no longer there."""
-    assert sandbox.expires_at is not None  # noqa: S101 -- set in the same update as the phase
-    now = timezone.now()
-    if sandbox.expires_at <= now:
-        # An extension may have been granted since the row was read: then it is not expired after all.
-        start_ending(sandbox, reason="expired", only_if={"expires_at__lte": now})
-        return None
-    warning = warn_at(sandbox.expires_at, sandbox.lease)
-    if warning <= now and sandbox.warned_at is None:
-        _warn(sandbox)
+    """Everything that is due for it; then the wait until its own next event."""
     cluster = clusters.get(sandbox.cluster)
-    state = cluster.namespace(sandbox.namespace or "")
-    if state is None or state.uid != sandbox.namespace_uid or state.phase == "Terminating":
-        start_ending(sandbox, reason="its namespace was deleted by somebody else")
+    if not _show_expiry(sandbox, cluster):
         return None
-    _show_expiry(sandbox, cluster)
-    next_event = sandbox.expires_at if sandbox.warned_at or warning <= now else warning
-    return min(next_event - now, settings.READY_CHECK_EVERY)
+    wanted = []
+    for moment in _keep(sandbox, cluster):
+        if sandbox.phase != Phase.READY:
+            return None
+        wanted.append(moment)
+    return _until(sandbox, wanted)
 
 
-def _warn(sandbox: Sandbox) -> None:
-    with transaction.atomic():
-        won = Sandbox.objects.filter(pk=sandbox.pk, phase=Phase.READY, warned_at=None).update(
-            warned_at=timezone.now()
-        )
-        if won:
-            record(
-                actor=None,
-                action="sandbox.expiry_warned",
-                subject=f"sandbox:{sandbox.pk}",
-                data={"expires_at": sandbox.expires_at},
-            )
-    sandbox.refresh_from_db(fields=["warned_at"])
+def _keep(sandbox: Sandbox, cluster: Cluster) -> Iterator[datetime | None]:
+    """After each, the row as it is now: what one finds may have isolated or ended the sandbox."""
+    for keep in _KEEPERS:
+        moment = keep(sandbox, cluster)
+        sandbox.refresh_from_db()
+        yield moment
 
 
-def _show_expiry(sandbox: Sandbox, cluster: Cluster) -> None:
-    """The namespace's annotation says when it ends."""
-    cluster.update_namespace(specs.rendered(sandbox, cluster).seal[0], uid=sandbox.namespace_uid)
+def _until(sandbox: Sandbox, wanted: list[datetime | None]) -> timedelta:
+    now = clock.now()
+    moments = [moment for moment in (*wanted, sandbox.expires_at, sandbox.hold_until) if moment is not None]
+    # What is past is either done or, like the end of a lease on hold, not for here.
+    due = [moment for moment in wanted if moment is not None and moment <= now]
+    if due:
+        return _AT_LEAST
+    return max(_AT_LEAST, min([moment - now for moment in moments if moment > now], default=_AT_MOST))
+
+
+def _show_expiry(sandbox: Sandbox, cluster: Cluster) -> bool:
+    """The namespace's annotation says when it ends; told again when that changed. False: there is none any more."""
+    if sandbox.expiry_shown == sandbox.expires_at:
+        return True
+    try:
+        cluster.update_namespace(specs.rendered(sandbox, cluster).seal[0], uid=sandbox.namespace_uid)
+    except ClusterRefusedError:
+        if is_gone(sandbox, cluster):
+            return False
+        raise
+    Sandbox.objects.filter(pk=sandbox.pk).update(expiry_shown=sandbox.expires_at)
+    sandbox.expiry_shown = sandbox.expires_at
+    return True

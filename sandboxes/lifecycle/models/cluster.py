@@ -36,8 +36,8 @@ class RegisteredCluster(models.Model):
 
     # How hard it may be worked.
     concurrency = models.PositiveIntegerField(default=8)  # sandboxes worked on at the same time
-    requests_per_second = models.FloatField(default=50.0)
-    burst = models.PositiveIntegerField(default=100)
+    requests_per_second = models.FloatField(default=400.0)
+    burst = models.PositiveIntegerField(default=800)
     tokens = models.FloatField(default=0.0)  # of the bucket that all workers share
     tokens_at = models.DateTimeField(default=timezone.now)
 
@@ -52,6 +52,12 @@ class RegisteredCluster(models.Model):
         max_length=64, blank=True
     )  # of its kube-system namespace: is it still the same one?
     listed_at = models.DateTimeField(null=True)  # the last complete listing
+    observe_at = models.DateTimeField(null=True)  # when it is to be listed next; see `lifecycle.observing`
+    strange_uid = models.CharField(
+        max_length=64, blank=True
+    )  # of another cluster that answers in its place: nothing is done there
+    compared_at = models.DateTimeField(null=True)  # when the mark kept in it last agreed with the ledger
+    mark_void = models.BooleanField(default=False)  # its mark is from before a restore that was confirmed
     control = models.JSONField(
         default=dict
     )  # the newest run of the canary's control; see `lifecycle.proving`

@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.db import models
+from django.db.models.functions import Now
 from django.utils import timezone
 
 
@@ -22,6 +23,8 @@ class EngineState(models.Model):
     breaker_floor = models.PositiveIntegerField(default=5)
     # Ends up to here were looked at by a person after the breaker opened, and may go on.
     confirmed_at = models.DateTimeField(null=True)
+    # The database was found to be an older one than the ledger's last mark; see `lifecycle.restore`.
+    restored_at = models.DateTimeField(null=True)
 
 
 class Orphan(models.Model):
@@ -36,6 +39,9 @@ class Orphan(models.Model):
     last_seen_at = models.DateTimeField(default=timezone.now)
     quarantined_at = models.DateTimeField(null=True)
     delete_after = models.DateTimeField(null=True)  # the end of its grace; null until quarantined
+    deleted_at = models.DateTimeField(null=True)  # when its deletion was asked for
+    ordered = models.BooleanField(default=False)  # an admin did not want to wait for the end of the grace
+    check_at = models.DateTimeField(db_default=Now())  # when it is to be looked at next
     kept_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )  # an admin wants it left alone

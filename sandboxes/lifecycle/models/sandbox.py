@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.db import models
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from sandboxes.lifecycle.phases import Phase
@@ -36,20 +37,26 @@ class Sandbox(models.Model):
     gpus = models.PositiveIntegerField(default=0)
     charged = models.BooleanField(default=False)
 
-    created_at = models.DateTimeField(default=timezone.now)
-    phase_at = models.DateTimeField(default=timezone.now)
+    # The database's clock, not that of whoever writes the row.
+    created_at = models.DateTimeField(db_default=Now())
+    phase_at = models.DateTimeField(db_default=Now())
     ready_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
     warned_at = models.DateTimeField(null=True)
+    expiry_shown = models.DateTimeField(null=True)  # the end that its namespace's annotation names
     revoked_at = models.DateTimeField(null=True)
+    # When it was ended with time left on its lease, and by nobody: what the deletions' breaker counts.
+    early_end_at = models.DateTimeField(null=True)
     workloads_gone_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     teardown = models.JSONField(default=dict)  # notes for the receipt, gathered step by step
 
     # The seal, after it was opened.
     probe_due_at = models.DateTimeField(null=True)  # when the seal has to be proven again
+    probe_started_at = models.DateTimeField(null=True)  # names the run under way; null at the very first
     inspect_due = models.BooleanField(default=False)  # its objects may differ from what was rendered
     observed = models.CharField(max_length=32, blank=True)  # digest of its objects when last found right
+    found = models.JSONField(default=list)  # those objects, as "Kind/name"
     isolated_at = models.DateTimeField(null=True)
     isolation_reason = models.TextField(blank=True)
     cut_at = models.DateTimeField(null=True)  # when the cluster had carried the isolation out
@@ -65,15 +72,26 @@ class Sandbox(models.Model):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="holds"
     )
 
-    next_check_at = models.DateTimeField(null=True, default=timezone.now)  # null: nothing more to do
-    leased_by = models.PositiveIntegerField(null=True)  # the worker session that is at it
+    next_check_at = models.DateTimeField(null=True, db_default=Now())  # null: nothing more to do
+    leased_by = models.PositiveIntegerField(null=True)  # the worker process that is at it; see `claims`
     leased_until = models.DateTimeField(null=True)
 
     class Meta:
         verbose_name_plural = "sandboxes"
         indexes = [
+            # By cluster: what waits for one that is down is never gone through to find work for another.
             models.Index(
-                fields=["next_check_at"], name="sandbox_due", condition=models.Q(next_check_at__isnull=False)
+                fields=["cluster", "next_check_at"],
+                name="sandbox_due",
+                condition=models.Q(next_check_at__isnull=False),
+            ),
+            models.Index(
+                fields=["cluster"], name="sandbox_leased", condition=models.Q(leased_by__isnull=False)
+            ),
+            models.Index(
+                fields=["early_end_at"],
+                name="sandbox_early_end",
+                condition=models.Q(early_end_at__isnull=False),
             ),
             models.Index(fields=["owner", "-id"], name="sandbox_owner"),
             models.Index(fields=["phase", "-id"], name="sandbox_phase"),
@@ -98,6 +116,8 @@ class Probe(models.Model):
     at = models.DateTimeField(default=timezone.now)
     cause = models.CharField(max_length=20, default="opening")  # opening, scheduled, changed, waking, release
     passed = models.BooleanField()
+    # holds, open (the seal is broken), unusable (the probe failed) or unproven (its control did): `verdict`
+    outcome = models.CharField(max_length=10, default="holds")
     simulated = models.BooleanField()
     # [{target, host, port, protocol, expected, result, milliseconds, detail, control}]
     attempts = models.JSONField()

@@ -8,8 +8,9 @@ import pytest
 
 from portal.accounts.models import User
 from sandboxes.cluster.driver import Cluster
-from sandboxes.lifecycle import clusters, services, specs
+from sandboxes.lifecycle import clusters, limits, services, specs
 from sandboxes.lifecycle.models import Sandbox
+from tests.sandboxes.lifecycle.between import Between
 from tests.simulator import Simulator
 
 
@@ -39,6 +40,12 @@ def _forget() -> None:
     _get.cache_clear()
     specs.templates.cache_clear()
     specs.forget_facts()
+    limits.forget()
+
+
+@pytest.fixture
+def between(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Between:
+    return Between(cluster, monkeypatch)
 
 
 @pytest.fixture

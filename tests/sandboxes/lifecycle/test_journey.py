@@ -5,21 +5,20 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
-from django.utils import timezone
 
 from portal.accounts.models import User
-from portal.accounts.services import set_active
 from sandboxes.audit.models import Entry
 from sandboxes.audit.services import verify
 from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.kinds import kind
 from sandboxes.cluster.spec import KubeObject
-from sandboxes.errors import ClusterUnavailableError, ConflictError, NotFoundError
-from sandboxes.lifecycle import engine, queries, services, specs, steps
+from sandboxes.errors import ConflictError, NotFoundError
+from sandboxes.lifecycle import clock, engine, queries, services, specs, steps
 from sandboxes.lifecycle.models import Probe, Receipt, Sandbox
 from sandboxes.lifecycle.moves import move
 from sandboxes.lifecycle.phases import Phase
 from sandboxes.lifecycle.tokens import digest, index_token
+from tests.sandboxes.lifecycle.between import Between
 from tests.simulator import Simulator
 
 pytestmark = pytest.mark.django_db
@@ -29,15 +28,14 @@ NAMESPACE = kind("v1", "Namespace")
 
 
 def reconcile_until(sandbox: Sandbox, *phases: str, seconds: float = 20) -> Sandbox:
-    """What worker and beat do together: look at it whenever it is due."""
+    """What worker and beat do together: look at whatever is due, again and again."""
     deadline = time.monotonic() + seconds
     while True:
         sandbox.refresh_from_db()
         if sandbox.phase in phases:
             return sandbox
         assert time.monotonic() < deadline, f"still {sandbox.phase}: {sandbox.last_error or sandbox.failure}"
-        if sandbox.pk in engine.due():
-            engine.reconcile(sandbox.pk)
+        engine.sweep()
         time.sleep(0.05)
 
 
@@ -71,7 +69,7 @@ def test_the_whole_life(sandbox: Sandbox, cluster: Cluster, alice: User) -> None
     assert cluster.namespace(sandbox.namespace or "") is None
     document = Receipt.objects.get(sandbox=sandbox).document
     assert document["namespace_uid"] == sandbox.namespace_uid
-    assert any(item.startswith("Deployment/") for item in document["existed"])
+    assert any(one["kind"] == "Deployment" and one["uid"] for one in document["existed"])
     times = [
         document[key]
         for key in (
@@ -97,36 +95,42 @@ def test_the_whole_life(sandbox: Sandbox, cluster: Cluster, alice: User) -> None
     assert verify().ok
 
 
-def test_the_annotation_shows_when_it_ends(sandbox: Sandbox, cluster: Cluster) -> None:
+def test_the_annotation_shows_when_it_ends(sandbox: Sandbox, cluster: Cluster, alice: User) -> None:
     reconcile_until(sandbox, Phase.READY)
-    steps.take(sandbox)
-    state = cluster.namespace(sandbox.namespace or "")
-    assert state is not None
-    assert sandbox.expires_at is not None
-    assert state.annotations["petridish.dev/expires-at"] == sandbox.expires_at.isoformat()
+    for _ in range(2):
+        engine.sweep()
+        sandbox.refresh_from_db()
+        state = cluster.namespace(sandbox.namespace or "")
+        assert state is not None
+        assert sandbox.expires_at is not None
+        assert state.annotations["petridish.dev/expires-at"] == sandbox.expires_at.isoformat()
+        services.extend(sandbox_id=sandbox.pk, add=timedelta(hours=1), by=alice)
 
 
 def test_an_expired_lease_ends_it(sandbox: Sandbox) -> None:
     reconcile_until(sandbox, Phase.READY)
-    Sandbox.objects.update(expires_at=timezone.now(), next_check_at=timezone.now())
+    Sandbox.objects.update(expires_at=clock.now())
     reconcile_until(sandbox, Phase.ENDED)
     assert sandbox.end_reason == "expired"
 
 
-def test_it_is_looked_at_again_exactly_when_the_lease_ends_or_the_warning_is_due(sandbox: Sandbox) -> None:
+def test_a_quiet_sandbox_costs_its_cluster_nothing_until_its_own_next_event(
+    sandbox: Sandbox, between: Between
+) -> None:
     reconcile_until(sandbox, Phase.READY)
-    sandbox.lease = timedelta(minutes=1)
-    sandbox.expires_at = timezone.now() + timedelta(seconds=30)
-    wait = steps.take(sandbox)
-    assert wait is not None
-    assert timedelta(seconds=23) < wait <= timedelta(seconds=24)
-    sandbox.expires_at = timezone.now() + timedelta(seconds=5)  # within the last tenth
-    wait = steps.take(sandbox)
-    assert wait is not None
-    assert wait <= timedelta(seconds=5)
-    assert actions(sandbox)[-1] == "expiry_warned"
-    steps.take(sandbox)
-    assert actions(sandbox).count("expiry_warned") == 1
+    engine.sweep()
+    between.calls.clear()
+    for _ in range(3):
+        Sandbox.objects.update(next_check_at=clock.now())
+        assert engine.sweep() == 1
+    assert between.calls == []
+    sandbox.refresh_from_db()
+    assert sandbox.next_check_at is not None
+    assert sandbox.probe_due_at is not None
+    assert sandbox.expires_at is not None
+    assert sandbox.next_check_at - clock.now() > timedelta(minutes=1)
+    nearest = min(sandbox.probe_due_at, sandbox.expires_at)
+    assert sandbox.next_check_at <= nearest + timedelta(seconds=1)
 
 
 def test_an_extension_lengthens_the_lease_and_warns_again(sandbox: Sandbox, alice: User) -> None:
@@ -134,39 +138,12 @@ def test_an_extension_lengthens_the_lease_and_warns_again(sandbox: Sandbox, alic
     reconcile_until(sandbox, Phase.READY)
     assert sandbox.ready_at is not None
     assert sandbox.expires_at == sandbox.ready_at + timedelta(minutes=15)
-    Sandbox.objects.update(warned_at=timezone.now())
+    Sandbox.objects.update(warned_at=clock.now())
     services.extend(sandbox_id=sandbox.pk, add=timedelta(minutes=5), by=alice)
     sandbox.refresh_from_db()
     assert sandbox.expires_at == sandbox.ready_at + timedelta(minutes=20)
     assert sandbox.warned_at is None
     assert actions(sandbox).count("extended") == 2
-
-
-def test_an_extension_granted_at_the_last_moment_is_kept(sandbox: Sandbox, alice: User) -> None:
-    reconcile_until(sandbox, Phase.READY)
-    Sandbox.objects.update(expires_at=timezone.now())
-    sandbox.refresh_from_db()  # the worker has read it …
-    services.extend(sandbox_id=sandbox.pk, add=timedelta(hours=1), by=alice)  # … and only then it is granted
-    steps.take(sandbox)
-    sandbox.refresh_from_db()
-    assert sandbox.phase == Phase.READY
-
-
-def test_a_cluster_that_wants_to_be_left_alone_does_not_lengthen_a_lease(
-    sandbox: Sandbox, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reconcile_until(sandbox, Phase.READY)
-    Sandbox.objects.update(expires_at=timezone.now() + timedelta(seconds=5), next_check_at=timezone.now())
-
-    def busy(name: str) -> Cluster:
-        raise ClusterUnavailableError("Too many requests.", retry_after=600)
-
-    monkeypatch.setattr("sandboxes.lifecycle.clusters.get", busy)
-    engine.reconcile(sandbox.pk)
-    sandbox.refresh_from_db()
-    assert sandbox.expires_at is not None
-    assert sandbox.next_check_at is not None
-    assert sandbox.next_check_at <= sandbox.expires_at + timedelta(seconds=1)
 
 
 def test_a_stale_reader_moves_nothing(sandbox: Sandbox, alice: User) -> None:
@@ -261,7 +238,7 @@ class TestFailure:
     def test_a_namespace_deleted_by_hand_ends_the_sandbox(self, sandbox: Sandbox, cluster: Cluster) -> None:
         reconcile_until(sandbox, Phase.READY)
         cluster.delete_namespace(sandbox.namespace or "", sandbox.namespace_uid)
-        Sandbox.objects.update(next_check_at=timezone.now())
+        Sandbox.objects.update(inspect_due=True, next_check_at=clock.now())  # as the listing sees it
         reconcile_until(sandbox, Phase.ENDED)
         assert "deleted by somebody else" in sandbox.end_reason
 
@@ -270,11 +247,9 @@ class TestFailure:
     ) -> None:
         reconcile_until(sandbox, Phase.READY)
         Sandbox.objects.update(
-            namespace_uid="00000000-0000-0000-0000-000000000000", next_check_at=timezone.now()
+            namespace_uid="00000000-0000-0000-0000-000000000000", inspect_due=True, next_check_at=clock.now()
         )
-        sandbox.refresh_from_db()
-        steps.take(sandbox)
-        assert sandbox.phase == Phase.ENDING
+        reconcile_until(sandbox, Phase.ENDING)
         engine.reconcile(sandbox.pk)
         sandbox.refresh_from_db()
         assert sandbox.phase == Phase.ENDING
@@ -293,26 +268,32 @@ class TestFailure:
             assert sandbox.attempts > 0
             assert sandbox.last_error
             assert sandbox.next_check_at is not None
-            assert sandbox.next_check_at > timezone.now()
+            assert sandbox.next_check_at > clock.now()
         finally:
             simulator.start()
         reconcile_until(sandbox, Phase.READY)
         assert (sandbox.attempts, sandbox.last_error) == (0, "")
 
-    def test_a_lost_task_is_found_by_the_sweep(self, sandbox: Sandbox) -> None:
+    def test_a_lost_hint_is_made_good_by_the_sweep(self, sandbox: Sandbox) -> None:
         assert engine.due() == [sandbox.pk]  # nobody sent a hint
-        Sandbox.objects.update(next_check_at=timezone.now() + timedelta(minutes=1))
+        Sandbox.objects.update(next_check_at=clock.now() + timedelta(minutes=1))
         assert engine.due() == []
+        assert engine.sweep() == 0
 
 
 class TestEnd:
-    @pytest.mark.parametrize("when", [Phase.PENDING, Phase.READY])
-    def test_when_its_owner_is_disabled(self, sandbox: Sandbox, alice: User, when: Phase) -> None:
-        reconcile_until(sandbox, when)
-        Sandbox.objects.update(next_check_at=timezone.now() + timedelta(hours=1))
-        set_active(alice, False, by=None)
+    def test_before_it_opened_when_its_owner_is_disabled(self, sandbox: Sandbox) -> None:
+        User.objects.update(is_active=False)  # as by a hand that tells nobody
         reconcile_until(sandbox, Phase.ENDED)
-        assert sandbox.end_reason == "its owner was disabled"
+        assert "its owner was disabled" in sandbox.end_reason
+
+    def test_what_a_disabled_person_has_open_is_cut_off_and_kept(self, sandbox: Sandbox) -> None:
+        reconcile_until(sandbox, Phase.READY)
+        User.objects.update(is_active=False)
+        Sandbox.objects.update(next_check_at=clock.now())
+        reconcile_until(sandbox, Phase.ISOLATED)
+        assert sandbox.index_token_digest == ""
+        assert sandbox.isolation_reason == "its owner was disabled"
 
     def test_before_it_was_ready(self, sandbox: Sandbox, alice: User, cluster: Cluster) -> None:
         steps.take(sandbox)
@@ -330,20 +311,3 @@ class TestEnd:
             services.end(sandbox.pk, by=alice)
         with pytest.raises(NotFoundError):
             services.end(10**9, by=alice)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_one_worker_at_a_time_and_the_lock_dies_with_its_holder(sandbox: Sandbox) -> None:
-    import psycopg
-    from django.db import connection
-
-    settings = connection.get_connection_params()
-    settings = {
-        key: value for key, value in settings.items() if key in ("dbname", "user", "host", "port", "password")
-    }
-    with psycopg.connect(**settings) as other:
-        other.execute("SELECT pg_advisory_lock(%s, %s)", [engine._LOCK_SPACE, sandbox.pk])
-        engine.reconcile(sandbox.pk)
-        sandbox.refresh_from_db()
-        assert sandbox.phase == Phase.PENDING
-    reconcile_until(sandbox, Phase.READY)

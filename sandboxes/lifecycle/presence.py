@@ -1,0 +1,14 @@
+"""Whether a sandbox is still where it was made."""
+
+from sandboxes.cluster.driver import Cluster
+from sandboxes.lifecycle.models import Sandbox
+from sandboxes.lifecycle.moves import start_ending
+
+
+def is_gone(sandbox: Sandbox, cluster: Cluster) -> bool:
+    """Ends a sandbox whose namespace somebody else deleted, hold or not; whether this one did."""
+    state = cluster.namespace(sandbox.namespace or "")
+    if state is not None and state.uid == sandbox.namespace_uid and state.phase == "Active":
+        return False
+    start_ending(sandbox, reason="its namespace was deleted by somebody else")
+    return True

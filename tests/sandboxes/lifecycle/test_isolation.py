@@ -1,0 +1,278 @@
+"""Cutting a live sandbox off: at once in the row, then on the cluster, and kept so until somebody releases it."""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from portal.accounts.models import User
+from portal.accounts.services import set_active
+from sandboxes.audit.models import Entry
+from sandboxes.audit.services import verify
+from sandboxes.cluster import freezing
+from sandboxes.cluster.driver import Cluster
+from sandboxes.cluster.kinds import kind
+from sandboxes.cluster.spec import KubeObject
+from sandboxes.errors import ConflictError, NotFoundError, RefusedError
+from sandboxes.lifecycle import (
+    clock,
+    engine,
+    expiry,
+    hibernation,
+    isolation,
+    observing,
+    queries,
+    services,
+    specs,
+)
+from sandboxes.lifecycle.models import Alarm, Sandbox
+from sandboxes.lifecycle.phases import Phase
+from sandboxes.lifecycle.tokens import digest, index_token
+
+pytestmark = pytest.mark.django_db
+
+POLICY = kind("networking.k8s.io/v1", "NetworkPolicy")
+BINDING = kind("rbac.authorization.k8s.io/v1", "RoleBinding")
+SECRET = kind("v1", "Secret")
+POD = kind("v1", "Pod")
+
+
+def until(sandbox: Sandbox, holds: Callable[[Sandbox], object], seconds: float = 20) -> Sandbox:
+    """What worker and beat do together, until the row says so."""
+    deadline = time.monotonic() + seconds
+    while True:
+        sandbox.refresh_from_db()
+        if holds(sandbox):
+            return sandbox
+        assert time.monotonic() < deadline, f"still {sandbox.phase}: {sandbox.last_error or sandbox.failure}"
+        engine.sweep()
+        time.sleep(0.05)
+
+
+def is_in(*phases: Phase) -> Callable[[Sandbox], bool]:
+    return lambda sandbox: sandbox.phase in phases
+
+
+def look(sandbox: Sandbox) -> None:
+    """Makes it due, and lets a worker look once."""
+    Sandbox.objects.filter(pk=sandbox.pk).update(next_check_at=clock.now())
+    engine.sweep()
+    sandbox.refresh_from_db()
+
+
+def names(cluster: Cluster, sandbox: Sandbox, what: object) -> list[str]:
+    found = cluster._api.list(what, sandbox.namespace)  # type: ignore[arg-type]
+    return sorted(item["metadata"]["name"] for item in found)
+
+
+def pods(cluster: Cluster, sandbox: Sandbox) -> list[KubeObject]:
+    return list(cluster._api.list(POD, sandbox.namespace))
+
+
+def actions(sandbox: Sandbox) -> list[str]:
+    rows = Entry.objects.filter(subject=f"sandbox:{sandbox.pk}").order_by("id")
+    return [action.removeprefix("sandbox.") for action in rows.values_list("action", flat=True)]
+
+
+@pytest.fixture
+def ready(sandbox: Sandbox) -> Sandbox:
+    return until(sandbox, is_in(Phase.READY))
+
+
+@pytest.fixture
+def isolated(ready: Sandbox, iris: User) -> Sandbox:
+    isolation.isolate(ready.pk, by=iris, reason="a package in it turned out to be malicious")
+    return until(ready, lambda sandbox: sandbox.cut_at)
+
+
+class TestAtOnce:
+    def test_phase_token_reason_and_alarm_in_one_commit(self, ready: Sandbox, iris: User) -> None:
+        isolation.isolate(ready.pk, by=iris, reason="it scans the network")
+        ready.refresh_from_db()
+        assert ready.phase == Phase.ISOLATED
+        assert ready.index_token_digest == ""
+        assert queries.index_url(ready) == ""
+        assert (ready.isolation_reason, ready.cut_at) == ("it scans the network", None)
+        assert ready.isolated_at is not None
+        entry = Entry.objects.get(action="sandbox.isolated")
+        assert (entry.actor_id, entry.data) == (
+            iris.pk,
+            {"reason": "it scans the network", "from": "ready"},
+        )
+        raised = Alarm.objects.get(kind="isolated", subject=f"sandbox:{ready.pk}", cleared_at=None)
+        assert "alice is isolated: it scans the network" in raised.message
+        assert verify().ok
+
+    def test_again_adds_the_reason_once(self, isolated: Sandbox, iris: User, ada: User) -> None:
+        since = isolated.isolated_at
+        for _ in range(2):
+            isolation.isolate(isolated.pk, by=ada, reason="its owner left")
+        isolated.refresh_from_db()
+        assert isolated.isolation_reason.splitlines() == [
+            "a package in it turned out to be malicious",
+            "its owner left",
+        ]
+        assert isolated.isolated_at == since
+        assert actions(isolated).count("isolation_noted") == 1
+        assert Alarm.objects.get(kind="isolated").count == 2
+
+    def test_what_never_opened_ends(self, sandbox: Sandbox, iris: User) -> None:
+        isolation.isolate(sandbox.pk, by=iris, reason="asked for by mistake")
+        sandbox.refresh_from_db()
+        assert (sandbox.phase, sandbox.failure) == (Phase.ENDING, "")
+        assert sandbox.end_reason == "isolated before it opened: asked for by mistake"
+
+    def test_what_is_ending_or_unknown_cannot_be_isolated(
+        self, ready: Sandbox, alice: User, iris: User
+    ) -> None:
+        services.end(ready.pk, by=alice)
+        with pytest.raises(ConflictError, match="ending"):
+            isolation.isolate(ready.pk, by=iris, reason="late")
+        with pytest.raises(NotFoundError):
+            isolation.isolate(0, by=iris, reason="whose")
+
+    def test_from_sleep_and_from_waking(self, ready: Sandbox, alice: User, iris: User) -> None:
+        hibernation.hibernate(ready.pk, by=alice)
+        isolation.isolate(ready.pk, by=iris, reason="while it slept")
+        isolation.release(ready.pk, by=iris, reason="nothing found")
+        ready.refresh_from_db()
+        assert ready.phase == Phase.PROBING
+        isolation.isolate(ready.pk, by=iris, reason="while it woke")
+        ready.refresh_from_db()
+        assert (ready.phase, ready.isolation_reason) == (Phase.ISOLATED, "while it woke")
+
+
+class TestOnTheCluster:
+    def test_nothing_gets_in_or_out_and_nothing_runs(
+        self, ready: Sandbox, cluster: Cluster, iris: User
+    ) -> None:
+        foreign = {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": "mine", "namespace": ready.namespace},
+            "spec": {"podSelector": {}, "egress": [{}], "policyTypes": ["Egress"]},
+        }
+        cluster._api.create(POLICY.collection(ready.namespace), foreign)
+        workspace = pods(cluster, ready)[0]["metadata"]["uid"]
+        isolation.isolate(ready.pk, by=iris, reason="it scans the network")
+        until(ready, lambda sandbox: sandbox.cut_at)
+        assert names(cluster, ready, POLICY) == ["deny-all"]
+        assert names(cluster, ready, BINDING) == []
+        assert "package-index" not in names(cluster, ready, SECRET)
+        (pod,) = pods(cluster, ready)
+        assert pod["metadata"]["uid"] == workspace, "its files are gone"
+        assert freezing.still_running(pod) == []
+        assert actions(ready)[-2:] == ["isolated", "cut_off"]
+        assert cluster.ways_in(ready.namespace or "", frozenset({"deny-all"})) == []
+
+    def test_it_is_cut_even_when_it_cannot_be_rendered_any_more(
+        self, ready: Sandbox, cluster: Cluster, iris: User
+    ) -> None:
+        Sandbox.objects.update(profile="abacus")
+        cluster._api.delete(POLICY.path(ready.namespace, "deny-all"))
+        isolation.isolate(ready.pk, by=iris, reason="it scans the network")
+        until(ready, lambda sandbox: sandbox.cut_at)
+        assert names(cluster, ready, POLICY) == ["deny-all"]
+
+    def test_what_is_put_back_is_taken_away_and_told(self, isolated: Sandbox, cluster: Cluster) -> None:
+        cluster.apply(specs.rendered(isolated, cluster).access)
+        cluster._api.delete(POLICY.path(isolated.namespace, "deny-all"))
+        look(isolated)
+        until(isolated, lambda sandbox: sandbox.cut_at)
+        assert names(cluster, isolated, BINDING) == []
+        assert names(cluster, isolated, POLICY) == ["deny-all"]
+        entry = Entry.objects.get(action="sandbox.isolation_broken")
+        assert entry.data == {"found": ["no NetworkPolicy/deny-all", "RoleBinding/owner"]}
+        assert "came back" in Alarm.objects.get(kind="isolated").message
+
+    def test_a_deny_all_that_allows_something_is_put_right_and_told(
+        self, isolated: Sandbox, cluster: Cluster
+    ) -> None:
+        observing.observe("simulated")
+        until(isolated, lambda sandbox: not sandbox.inspect_due)
+        cluster._api.merge(POLICY.path(isolated.namespace, "deny-all"), {"spec": {"egress": [{}]}})
+        observing.observe("simulated")
+        isolated.refresh_from_db()
+        assert isolated.inspect_due
+        until(isolated, lambda sandbox: not sandbox.inspect_due)
+        policy = cluster._api.get(POLICY.path(isolated.namespace, "deny-all"))
+        assert not policy["spec"].get("egress")
+        assert "repaired" in actions(isolated)
+
+    def test_a_pod_that_somebody_starts_is_stopped(self, isolated: Sandbox, cluster: Cluster) -> None:
+        (old,) = pods(cluster, isolated)
+        cluster._api.delete(POD.path(isolated.namespace, old["metadata"]["name"]))
+        time.sleep(0.5)
+        look(isolated)
+        until(isolated, lambda sandbox: sandbox.cut_at)
+        assert [running for pod in pods(cluster, isolated) for running in freezing.still_running(pod)] == []
+
+    def test_a_namespace_deleted_by_hand_ends_it(self, isolated: Sandbox, cluster: Cluster) -> None:
+        cluster.delete_namespace(isolated.namespace or "", isolated.namespace_uid)
+        look(isolated)
+        until(isolated, is_in(Phase.ENDED))
+        assert "deleted by somebody else" in isolated.end_reason
+
+    def test_its_lease_goes_on_and_ends_it(self, isolated: Sandbox) -> None:
+        Sandbox.objects.update(expires_at=clock.now())
+        expiry.run()
+        until(isolated, is_in(Phase.ENDED))
+        assert isolated.end_reason == "expired"
+
+
+class TestRelease:
+    def test_proven_anew_with_the_same_lease_and_files(
+        self, isolated: Sandbox, cluster: Cluster, iris: User
+    ) -> None:
+        expires_at = isolated.expires_at
+        (frozen,) = pods(cluster, isolated)
+        proofs = isolated.probes.count()
+        isolation.release(isolated.pk, by=iris, reason="a false alarm")
+        isolated.refresh_from_db()
+        assert (isolated.phase, isolated.index_token_digest) == (Phase.PROBING, "")
+        assert (isolated.isolated_at, isolated.isolation_reason, isolated.cut_at) == (None, "", None)
+        until(isolated, is_in(Phase.READY))
+        assert isolated.expires_at == expires_at
+        assert isolated.probes.count() == proofs + 1
+        assert isolated.index_token_digest == digest(index_token(isolated.pk))
+        assert {"deny-all", "allow-index"} <= set(names(cluster, isolated, POLICY))
+        assert "owner" in names(cluster, isolated, BINDING)
+        assert "package-index" in names(cluster, isolated, SECRET)
+        workspace = next(pod for pod in pods(cluster, isolated) if pod["metadata"]["name"] != "probe")
+        assert workspace["metadata"]["uid"] == frozen["metadata"]["uid"]
+        assert freezing.still_running(workspace)
+        assert not Alarm.objects.filter(kind="isolated", cleared_at=None).exists()
+        entry = Entry.objects.get(action="sandbox.probing", actor=iris.username)
+        assert entry.data["reason"] == "a false alarm"
+
+    def test_only_what_is_isolated(self, ready: Sandbox, iris: User) -> None:
+        with pytest.raises(ConflictError, match="ready, not isolated"):
+            isolation.release(ready.pk, by=iris, reason="why not")
+
+
+class TestSomebodyLeaves:
+    def test_everything_they_had_is_isolated_at_once(
+        self, ready: Sandbox, alice: User, ada: User, cluster: Cluster
+    ) -> None:
+        waiting = services.open_sandbox(
+            owner=alice, profile="python", lease=timedelta(hours=1), data_class="public", tools=[], by=None
+        )
+        set_active(alice, False, by=ada)
+        ready.refresh_from_db()
+        waiting.refresh_from_db()
+        assert (ready.phase, ready.index_token_digest) == (Phase.ISOLATED, "")
+        assert ready.isolation_reason == "its owner was disabled"
+        assert waiting.phase == Phase.ENDING
+        until(ready, lambda sandbox: sandbox.cut_at)
+        assert names(cluster, ready, BINDING) == []
+
+    def test_coming_back_releases_nothing(self, ready: Sandbox, alice: User, ada: User, iris: User) -> None:
+        set_active(alice, False, by=ada)
+        with pytest.raises(RefusedError, match="owner is disabled"):
+            isolation.release(ready.pk, by=iris, reason="too early")
+        set_active(alice, True, by=ada)
+        ready.refresh_from_db()
+        assert ready.phase == Phase.ISOLATED
+        isolation.release(ready.pk, by=iris, reason="she is back")
+        until(ready, is_in(Phase.READY))

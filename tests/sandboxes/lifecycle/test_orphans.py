@@ -1,0 +1,332 @@
+"""What carries our labels and belongs to nobody: cut off, told, and deleted only after its grace."""
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from portal.accounts.models import User
+from sandboxes.audit.models import Entry
+from sandboxes.audit.services import verify
+from sandboxes.cluster.driver import Cluster
+from sandboxes.cluster.tending import QUARANTINED
+from sandboxes.errors import ConflictError, NotFoundError
+from sandboxes.lifecycle import clearing, clock, observing, orphans, registry, switch
+from sandboxes.lifecycle.models import Alarm, Orphan, RegisteredCluster, Sandbox
+from sandboxes.lifecycle.phases import Phase
+from tests.sandboxes.lifecycle import rows
+from tests.sandboxes.lifecycle.by_hand import ByHand
+from tests.simulator import Simulator
+
+pytestmark = pytest.mark.django_db
+
+HERE = "simulated"
+POLICIES = {"deny-all"}
+
+
+@pytest.fixture(autouse=True)
+def installation(settings: Any) -> str:
+    """The simulated cluster is shared with other tests, whose sandboxes are none of ours."""
+    settings.INSTALLATION_ID = f"orphans-{uuid4().hex[:12]}"
+    return str(settings.INSTALLATION_ID)
+
+
+@pytest.fixture
+def hand(simulator: Simulator) -> Iterator[ByHand]:
+    hand = ByHand(str(simulator.kubeconfig))
+    yield hand
+    hand.close()
+
+
+@pytest.fixture
+def labels(installation: str) -> dict[str, str]:
+    return {"petridish.dev/installation": installation, "petridish.dev/sandbox": "4711"}
+
+
+@pytest.fixture
+def orphan(cluster: Cluster, hand: ByHand, labels: dict[str, str]) -> Orphan:
+    """A namespace with our labels that no row knows, just found."""
+    hand.make_namespace(new_name(), labels)
+    assert observing.observe(HERE).orphans == 1
+    return Orphan.objects.get()
+
+
+def new_name() -> str:
+    return f"sbx-nobodys-{uuid4().hex[:8]}"
+
+
+def look() -> None:
+    """A listing, and the sweep after it, as if everything were due."""
+    RegisteredCluster.objects.update(compared_at=None)
+    observing.observe(HERE)
+    Orphan.objects.update(check_at=clock.now())
+    orphans.sweep()
+
+
+def let_grace_end() -> None:
+    Orphan.objects.filter(delete_after__isnull=False).update(delete_after=clock.now())
+
+
+def look_until_gone(hand: ByHand, name: str) -> None:
+    deadline = time.monotonic() + 20
+    while name in hand.namespaces():
+        assert time.monotonic() < deadline, Orphan.objects.values("name", "last_error")
+        look()
+        time.sleep(0.02)
+    look()
+
+
+def told(orphan: Orphan) -> list[str]:
+    found = Entry.objects.filter(subject=f"orphan:{orphan.pk}").order_by("id")
+    return [action.removeprefix("orphan.") for action in found.values_list("action", flat=True)]
+
+
+class TestNamespace:
+    def test_it_is_cut_off_and_told_and_not_deleted(self, orphan: Orphan, hand: ByHand) -> None:
+        hand.allow_all(orphan.name)
+        look()
+        orphan.refresh_from_db()
+        assert orphan.quarantined_at is not None
+        assert orphan.delete_after == pytest.approx(
+            orphan.quarantined_at + timedelta(days=1), abs=timedelta(seconds=5)
+        )
+        assert hand.policies(orphan.name) == POLICIES
+        assert QUARANTINED in hand.core.read_namespace(orphan.name).metadata.labels
+        alarm = Alarm.objects.get(kind=orphans.ALARM, cleared_at=None)
+        assert orphan.name in alarm.message
+        look()
+        assert orphan.name in hand.namespaces()
+        assert told(orphan) == ["quarantined"]
+
+    def test_it_is_deleted_after_its_grace(self, orphan: Orphan, hand: ByHand) -> None:
+        look()
+        let_grace_end()
+        look_until_gone(hand, orphan.name)
+        orphan.refresh_from_db()
+        assert orphan.gone_at is not None
+        assert told(orphan) == ["quarantined", "deleted", "closed"]
+        assert not Alarm.objects.filter(kind=orphans.ALARM, cleared_at=None).exists()
+        assert verify().ok
+
+    def test_found_again_it_is_the_same_orphan_and_nothing_is_written(self, orphan: Orphan) -> None:
+        before = Orphan.objects.values().get()
+        assert observing.observe(HERE).orphans == 0
+        assert Orphan.objects.values().get() == before
+
+    def test_one_of_a_sandbox_that_is_over(
+        self, cluster: Cluster, hand: ByHand, labels: dict[str, str], alice: User
+    ) -> None:
+        name = new_name()
+        uid = hand.make_namespace(name, labels)
+        now = clock.now()
+        rows.ready(
+            alice, name=name, namespace=name, namespace_uid=uid, phase=Phase.ENDED, ended_at=now - rows.HOUR
+        )
+        assert observing.observe(HERE).orphans == 1
+
+    def test_one_that_was_closed_while_the_listing_ran_is_none(
+        self, cluster: Cluster, hand: ByHand, labels: dict[str, str], alice: User
+    ) -> None:
+        name = new_name()
+        uid = hand.make_namespace(name, labels)
+        later = clock.now() + rows.HOUR
+        rows.ready(alice, name=name, namespace=name, namespace_uid=uid, phase=Phase.ENDED, ended_at=later)
+        assert observing.observe(HERE).orphans == 0
+
+    @pytest.mark.parametrize("charged", [True, False])
+    @pytest.mark.parametrize("phase", [Phase.PROVISIONING, Phase.READY, Phase.ENDING, Phase.STUCK])
+    def test_one_that_a_row_answers_for_is_none(
+        self,
+        cluster: Cluster,
+        hand: ByHand,
+        labels: dict[str, str],
+        alice: User,
+        phase: Phase,
+        charged: bool,
+    ) -> None:
+        name = new_name()
+        uid = hand.make_namespace(name, labels)
+        known = "" if phase == Phase.PROVISIONING else uid  # created, and not written down yet
+        rows.ready(alice, name=name, namespace=name, namespace_uid=known, phase=phase, charged=charged)
+        assert observing.observe(HERE).orphans == 0
+
+    def test_one_that_took_a_live_sandboxs_name(
+        self, cluster: Cluster, hand: ByHand, labels: dict[str, str], alice: User
+    ) -> None:
+        name = new_name()
+        hand.make_namespace(name, labels)
+        rows.ready(alice, name=name, namespace=name, namespace_uid="the-one-we-made", charged=True)
+        assert observing.observe(HERE).orphans == 1
+
+    def test_it_is_no_orphan_once_a_row_answers_for_it(
+        self, orphan: Orphan, hand: ByHand, alice: User
+    ) -> None:
+        look()
+        let_grace_end()
+        rows.ready(alice, name=orphan.name, namespace=orphan.name, namespace_uid=orphan.uid)
+        look()
+        orphan.refresh_from_db()
+        assert orphan.gone_at is not None
+        assert orphan.name in hand.namespaces()
+
+
+class TestNeverTouched:
+    def test_the_canary(self, cluster: Cluster, hand: ByHand, installation: str) -> None:
+        hand.make_namespace(
+            new_name(), {"petridish.dev/installation": installation, "petridish.dev/canary": "true"}
+        )
+        assert observing.observe(HERE).orphans == 0
+
+    def test_another_installations(self, cluster: Cluster, hand: ByHand, labels: dict[str, str]) -> None:
+        hand.make_namespace(new_name(), labels | {"petridish.dev/installation": "another"})
+        assert observing.observe(HERE).orphans == 0
+
+    def test_one_that_became_another_installations_meanwhile(self, orphan: Orphan, hand: ByHand) -> None:
+        look()
+        let_grace_end()
+        hand.label(orphan.name, _installation="another")
+        look()
+        orphan.refresh_from_db()
+        assert "another installation's now" in orphan.last_error
+        assert orphan.name in hand.namespaces()
+
+    def test_one_that_was_made_again_under_its_name(
+        self, orphan: Orphan, hand: ByHand, labels: dict[str, str]
+    ) -> None:
+        look()
+        let_grace_end()
+        hand.core.delete_namespace(orphan.name)
+        while orphan.name in hand.namespaces():
+            time.sleep(0.05)
+        hand.make_namespace(orphan.name, labels)
+        Orphan.objects.update(check_at=clock.now())
+        orphans.sweep()
+        assert orphan.name in hand.namespaces()
+        orphan.refresh_from_db()
+        assert orphan.gone_at is not None
+
+    def test_anything_while_deletions_are_stopped_or_everything_is_paused(
+        self, orphan: Orphan, hand: ByHand, ada: User
+    ) -> None:
+        look()
+        let_grace_end()
+        switch.pause(ada, "a look first")
+        look()
+        switch.resume(ada)
+        switch.stop_deletions("a look first")
+        look()
+        assert orphan.name in hand.namespaces()
+        switch.allow_deletions(ada, "looked")
+        look_until_gone(hand, orphan.name)
+
+    def test_anything_on_a_cluster_that_is_another_one_now(self, orphan: Orphan, hand: ByHand) -> None:
+        look()
+        let_grace_end()
+        RegisteredCluster.objects.update(uid="the-one-that-it-was")
+        look()
+        assert orphan.name in hand.namespaces()
+
+    def test_too_many_at_once(
+        self, cluster: Cluster, hand: ByHand, labels: dict[str, str], ada: User
+    ) -> None:
+        names = [new_name() for _ in range(6)]
+        for name in names:
+            hand.make_namespace(name, labels)
+        look()
+        let_grace_end()
+        look()
+        assert switch.state().deletions_stopped
+        assert hand.namespaces() >= set(names)
+        switch.allow_deletions(ada, "they were a test's")
+        for name in names:
+            look_until_gone(hand, name)
+
+
+class TestAdmin:
+    def test_may_keep_one_as_it_is(self, orphan: Orphan, hand: ByHand, ada: User) -> None:
+        look()
+        orphans.keep_one(orphan.pk, by=ada)
+        let_grace_end()
+        look()
+        assert orphan.name in hand.namespaces()
+        assert told(orphan) == ["quarantined", "kept"]
+        assert not Alarm.objects.filter(kind=orphans.ALARM, cleared_at=None).exists()
+        orphan.refresh_from_db()
+        assert orphan.kept_by == ada
+        assert orphan in orphans.open_ones()
+
+    def test_need_not_wait(self, orphan: Orphan, hand: ByHand, ada: User) -> None:
+        orphans.delete_now(orphan.pk, by=ada)
+        look_until_gone(hand, orphan.name)
+        assert told(orphan) == ["deletion_ordered", "quarantined", "deleted", "closed"]
+        with pytest.raises(ConflictError):
+            orphans.delete_now(orphan.pk, by=ada)
+
+    def test_cannot_decide_about_what_there_is_not(self, db: None, ada: User) -> None:
+        with pytest.raises(NotFoundError):
+            orphans.keep_one(1, by=ada)
+
+
+class TestVolume:
+    def test_one_that_outlived_its_sandbox_goes_after_its_grace(
+        self, cluster: Cluster, hand: ByHand, alice: User
+    ) -> None:
+        claim = new_name()
+        over = clock.now() - rows.HOUR
+        rows.ready(alice, name=claim, namespace=claim, namespace_uid="u", phase=Phase.ENDED, ended_at=over)
+        name = f"pv-{uuid4().hex[:8]}"
+        hand.make_volume(name, claim=claim)
+        look()
+        orphan = Orphan.objects.get()
+        assert (orphan.kind, orphan.name) == ("PersistentVolume", name)
+        assert hand.core.read_persistent_volume(name)
+        let_grace_end()
+        look()
+        look()
+        orphan.refresh_from_db()
+        assert orphan.gone_at is not None
+        assert name not in {item.metadata.name for item in hand.core.list_persistent_volume().items}
+
+    def test_one_with_our_label_needs_no_row(
+        self, cluster: Cluster, hand: ByHand, labels: dict[str, str]
+    ) -> None:
+        hand.make_volume(f"pv-{uuid4().hex[:8]}", claim="gone", labels=labels)
+        look()
+        assert Orphan.objects.get().sandbox_label == "4711"
+
+    def test_one_without_it_whose_namespace_nobody_knew_may_be_another_installations(
+        self, cluster: Cluster, hand: ByHand
+    ) -> None:
+        hand.make_volume(f"pv-{uuid4().hex[:8]}", claim=new_name())
+        look()
+        assert not Orphan.objects.exists()
+
+    def test_one_of_a_sandbox_that_lives_or_is_being_taken_down_is_none(
+        self, cluster: Cluster, hand: ByHand, alice: User
+    ) -> None:
+        claim = new_name()
+        rows.ready(alice, name=claim, namespace=claim, namespace_uid="u", phase=Phase.ENDING)
+        hand.make_volume(f"pv-{uuid4().hex[:8]}", claim=claim)
+        look()
+        assert not Orphan.objects.exists()
+
+
+def test_a_kind_that_nobody_knows_how_to_delete_is_left_alone(cluster: Cluster) -> None:
+    registry.get(HERE)
+    Orphan.objects.create(cluster=HERE, kind="Node", name="n", uid="u")
+    assert clearing.sweep() == 1
+    assert "Nobody here knows" in Orphan.objects.get().last_error
+
+
+def test_a_cluster_that_does_not_answer_holds_up_nobody_elses(
+    orphan: Orphan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    RegisteredCluster.objects.create(name="elsewhere", open_until=clock.now() + rows.HOUR)
+    Orphan.objects.create(cluster="elsewhere", kind="Namespace", name="n", uid="u")
+    assert orphans.sweep() == 1
+    orphan.refresh_from_db()
+    assert orphan.quarantined_at is not None
+    assert Sandbox.objects.count() == 0

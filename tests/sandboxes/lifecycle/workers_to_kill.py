@@ -1,0 +1,101 @@
+"""Worker processes that a test kills, started within a moment.
+
+    python -m tests.sandboxes.lifecycle.workers_to_kill KUBECONFIG HANDS
+
+Loads everything once, and forks a worker for each line of its input, whose process number it
+prints. A worker works as any other: its crew, and beside it what beat asks for. When this
+process goes, they go.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+NAME = "tests.sandboxes.lifecycle.workers_to_kill"
+
+
+class Nursery:
+    """Where they come from."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def worker(self) -> int:
+        """Starts one; its process number."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    @staticmethod
+    def kill(number: int) -> None:
+        os.kill(number, signal.SIGKILL)
+
+
+@contextmanager
+def nursery(kubeconfig: Path, hands: int) -> Iterator[Nursery]:
+    """On this test's database."""
+    from django.db import connection
+
+    parts = urlsplit(os.environ["DATABASE_URL"])
+    url = urlunsplit(parts._replace(path=f"/{connection.settings_dict['NAME']}"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", NAME, str(kubeconfig), str(hands)],
+        env={**os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "portal.settings"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield Nursery(process)
+        finally:
+            process.kill()
+
+
+def main() -> None:
+    import django
+
+    django.setup()
+    from django.conf import settings
+
+    from tests.sandboxes.lifecycle import whole_lives
+
+    whole_lives.shorten_waits(setattr)
+    settings.KUBECONFIG = sys.argv[1]
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+    life, ours = os.pipe()  # held open by this process alone
+    for _ in sys.stdin:
+        number = os.fork()
+        if number == 0:
+            os.close(ours)
+            _work(life, int(sys.argv[2]))
+        print(number, flush=True)  # noqa: T201 -- the test reads it
+
+
+def _work(life: int, hands: int) -> None:
+    from sandboxes.lifecycle.crew import Crew
+    from tests.sandboxes.lifecycle.whole_lives import TASKS, do
+
+    def end_with_the_nursery() -> None:
+        os.read(life, 1)
+        os._exit(1)
+
+    threading.Thread(target=end_with_the_nursery, daemon=True).start()
+    Crew(hands).start()
+    while True:
+        for task in TASKS:
+            do(task)
+        time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    main()
