@@ -38,7 +38,7 @@ def read(environ: Mapping[str, str] = os.environ, pip_index: Callable[[], str] =
     """Raises `InvalidInputError` that names the variable and says what to do. `pip_index`: the upstream by default."""
     data_dir = Path(environ.get("DATA_DIR") or _ROOT / ".data").expanduser().resolve()
     return Config(
-        database_url=_database_url(environ.get("DATABASE_URL", "")),
+        database_url=database_url(environ.get("DATABASE_URL", "")),
         bind=environ.get("INDEX_BIND") or "127.0.0.1",
         port=_port(environ.get("INDEX_PORT") or "8081"),
         folder=data_dir / "index",
@@ -49,7 +49,7 @@ def read(environ: Mapping[str, str] = os.environ, pip_index: Callable[[], str] =
     )
 
 
-def _database_url(url: str) -> str:
+def database_url(url: str) -> str:
     if not url.startswith(("postgresql://", "postgres://")):
         raise InvalidInputError(
             "DATABASE_URL is not set or of another kind; set postgresql://USER:PASSWORD@HOST/NAME."

@@ -2,7 +2,8 @@
 
 One statement, so one transaction: it finds the sandbox again (still ready, still
 this token), inserts the fetch, and for a file the install. A sandbox that ended
-since it was identified gives no row, and so no answer.
+since it was identified gives no row, and so no answer. Once a minute it also notes that
+the sandbox is in use, which keeps it from being put to sleep.
 """
 
 from dataclasses import dataclass
@@ -52,6 +53,10 @@ WITH visitor AS (
     SELECT id, now(), %(project)s, %(version)s, %(filename)s, %(sha256)s::text, %(size)s::bigint, %(client)s
     FROM visitor WHERE %(sha256)s::text IS NOT NULL
     ON CONFLICT (sandbox_id, filename, sha256) DO NOTHING
+), active AS (
+    UPDATE lifecycle_sandbox SET last_active_at = now()
+    WHERE id = (SELECT id FROM visitor)
+      AND (last_active_at IS NULL OR last_active_at < now() - interval '1 minute')
 )
 SELECT id FROM asked"""
 

@@ -1,4 +1,4 @@
-"""What sandboxes asked the index for, and what they received.
+"""What sandboxes asked the index for, and what they received; and what they reached through the egress proxy.
 
 Rows are written by the index process with plain SQL (`sandboxes.index`); the
 models give the tables, the migrations and the reads.
@@ -58,3 +58,41 @@ class FetchBatch(models.Model):
     rows = models.IntegerField()
     digest = models.CharField(max_length=64)  # sha256, hex, over the rows in id order
     at = models.DateTimeField(default=timezone.now)
+
+
+class Connection(models.Model):
+    """One connection asked of the egress proxy, allowed or refused. An allowed one is written before it opens.
+
+    Refused attempts of a loop are one row that counts (`repeats`); see `sandboxes.index.egress.records`.
+    Not digested into the ledger as fetches are; the exception that allowed it is in there.
+    """
+
+    sandbox = models.ForeignKey(Sandbox, on_delete=models.PROTECT, related_name="connections")
+    at = models.DateTimeField(default=timezone.now, db_default=Now())
+    host = models.CharField(max_length=253)  # as asked for
+    port = models.PositiveIntegerField()
+    address = models.CharField(max_length=45, blank=True)  # where it went; of a refused one, nowhere
+    allowed = models.BooleanField()
+    reason = models.TextField(blank=True)  # why it was refused, or how it ended
+    repeats = models.PositiveIntegerField(default=0)  # refused ones like it that got no row of their own
+    bytes_up = models.BigIntegerField(default=0)  # from the sandbox
+    bytes_down = models.BigIntegerField(default=0)
+    seen_at = models.DateTimeField(null=True)  # when the proxy last said that it is open
+    ended_at = models.DateTimeField(null=True)
+    seconds = models.FloatField(default=0)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["sandbox", "-id"], name="connection_newest"),
+            models.Index(
+                fields=["sandbox", "-at"], name="connection_refused", condition=models.Q(allowed=False)
+            ),
+            models.Index(
+                fields=["seen_at"],
+                name="connection_open",
+                condition=models.Q(allowed=True, ended_at__isnull=True),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"

@@ -15,7 +15,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from sandboxes.lifecycle.models import Sandbox
-from sandboxes.usage.models import Fetch, Install
+from sandboxes.usage.models import Connection, Fetch, Install
 
 LONGEST_LIST = 500  # names; the report by install has every one
 
@@ -23,6 +23,11 @@ LONGEST_LIST = 500  # names; the report by install has every one
 def installs(sandbox: Sandbox) -> QuerySet[Install]:
     """Files this sandbox received, newest first."""
     return Install.objects.filter(sandbox=sandbox).order_by("-id")
+
+
+def connections(sandbox: Sandbox) -> QuerySet[Connection]:
+    """What this sandbox asked of the egress proxy, newest first."""
+    return Connection.objects.filter(sandbox=sandbox).order_by("-id")
 
 
 def declared_names(tools: Iterable[str]) -> dict[str, str]:

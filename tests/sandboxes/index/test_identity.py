@@ -141,3 +141,22 @@ async def test_the_row_is_there_when_the_first_byte_arrives(index: Index, big: P
     async with index.session.get(url, headers=auth) as answer:  # returns with the headers
         assert len(await index.rows("SELECT 1 FROM usage_install")) == 1
         assert await answer.read() == big.data
+
+
+async def test_use_is_noted_at_most_once_a_minute(index: Index, demo: Package) -> None:
+    """What is in use is not put to sleep; the row is not written for each of a thousand requests."""
+    noted = "SELECT last_active_at AS at, xmin::text AS version FROM lifecycle_sandbox"
+    await index.ask("/simple/demo/")
+    (first,) = await index.rows(noted)
+    assert first["at"] is not None
+    await index.ask(path_of(demo))
+    assert await index.rows(noted) == [first]
+    await index.rows("UPDATE lifecycle_sandbox SET last_active_at = now() - interval '2 minutes'")
+    await index.ask(path_of(demo))
+    (later,) = await index.rows(noted)
+    assert later["at"] >= first["at"]
+
+
+async def test_who_is_not_let_in_is_not_in_use(index: Index, demo: Package) -> None:
+    await index.ask("/simple/demo/", Authorization=aiohttp.encode_basic_auth(NAME, "wrong"))
+    assert await index.rows("SELECT last_active_at AS at FROM lifecycle_sandbox") == [{"at": None}]
