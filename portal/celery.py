@@ -35,6 +35,11 @@ def _broker() -> dict[str, object]:
     }
 
 
+def _every(seconds: float, task: str) -> dict[str, object]:
+    """An entry of beat. A look that nobody took is worthless soon after the next one is sent."""
+    return {"task": task, "schedule": seconds, "options": {"expires": max(6.0, seconds * 0.9)}}
+
+
 app.conf.update(
     **_broker(),
     broker_connection_retry_on_startup=True,
@@ -43,23 +48,14 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     worker_send_task_events=False,
     worker_hijack_root_logger=False,
-    # A sweep nobody took is worthless once the next one is sent.
     beat_schedule={
-        "reconcile": {
-            "task": "sandboxes.lifecycle.tasks.reconcile_due",
-            "schedule": 2.0,
-            "options": {"expires": 6},
-        },
-        "seal-fetches": {
-            "task": "sandboxes.usage.tasks.seal_fetches",
-            "schedule": 60.0,
-            "options": {"expires": 50},
-        },
-        "anchor-ledger": {
-            "task": "sandboxes.audit.tasks.anchor",
-            "schedule": 60.0,
-            "options": {"expires": 50},
-        },
+        "sweep": _every(2.0, "sandboxes.lifecycle.tasks.sweep"),
+        "admit": _every(5.0, "sandboxes.lifecycle.tasks.admit"),
+        "observe": _every(settings.OBSERVE_EVERY.total_seconds(), "sandboxes.lifecycle.tasks.observe"),
+        "end-egress": _every(5.0, "sandboxes.lifecycle.tasks.end_egress"),
+        "sweep-orphans": _every(30.0, "sandboxes.lifecycle.tasks.sweep_orphans"),
+        "seal-fetches": _every(60.0, "sandboxes.usage.tasks.seal_fetches"),
+        "anchor-ledger": _every(60.0, "sandboxes.audit.tasks.anchor"),
     },
 )
 app.autodiscover_tasks(["sandboxes.audit", "sandboxes.lifecycle", "sandboxes.usage"])

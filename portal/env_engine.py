@@ -8,6 +8,7 @@ from datetime import timedelta
 import isodate
 
 from sandboxes.errors import InvalidInputError
+from sandboxes.lifecycle.ways import parse_inside
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Engine:
     stuck_after: timedelta  # how long a namespace may be Terminating
     egress_proxy_port: int  # 0: no egress proxy
     egress_proxy_url: str  # where sandboxes find it; empty: INDEX_URL's host and the port
+    egress_inside: Mapping[str, tuple[str, ...]]  # EGRESS_INSIDE: hosts the proxy may reach though not public
 
 
 def read(environ: Mapping[str, str]) -> Engine:
@@ -39,6 +41,7 @@ def read(environ: Mapping[str, str]) -> Engine:
         stuck_after=_duration(environ, "STUCK_AFTER", "PT10M"),
         egress_proxy_port=_proxy_port(environ.get("EGRESS_PROXY_PORT") or "8082"),
         egress_proxy_url=environ.get("EGRESS_PROXY_URL", "").rstrip("/"),
+        egress_inside=parse_inside(environ.get("EGRESS_INSIDE", "")),
     )
 
 

@@ -123,7 +123,12 @@ ACCOUNT_EMAIL_VERIFICATION = (
 ACCOUNT_UNIQUE_EMAIL = False  # our adapter refuses a taken address; allauth would offer to type another
 ACCOUNT_SESSION_REMEMBER = False
 # A whole company may sign in from one address; one account may not be guessed at.
-ACCOUNT_RATE_LIMITS = {"login": "600/m/ip", "login_failed": "60/m/ip,5/5m/key", "change_password": "5/m/user"}
+ACCOUNT_RATE_LIMITS = {
+    "login": "600/m/ip",
+    "login_failed": "60/m/ip,5/5m/key",
+    "change_password": "5/m/user",
+    "verify_receipt": "120/m/ip",  # open to everybody; a check takes a millisecond
+}
 SOCIALACCOUNT_ADAPTER = "portal.accounts.adapters.SocialAccountAdapter"
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = False  # an equal address does not make it the same person
 SOCIALACCOUNT_PROVIDERS = sso.providers(ENV)
@@ -173,7 +178,7 @@ IMAGE_DIGESTS_REQUIRED = ENV.image_digests_required
 INDEX_URL = ENV.index_url
 PUBLIC_URL = ENV.public_url
 PROVISION_DEADLINE = timedelta(minutes=10)
-READY_CHECK_EVERY = timedelta(minutes=5)
+WORKER_HANDS = 24  # sandboxes that one worker process works on at the same time
 PROBE_EVERY = ENV.engine.probe_every
 PROBE_IMAGE = ENV.engine.probe_image
 PROBE_OUTSIDE = ENV.engine.probe_outside

@@ -8,7 +8,7 @@ from portal.accounts.models import User
 from portal.accounts.permissions import Permission, Role
 from sandboxes.audit.services import record
 from sandboxes.errors import ConflictError, InvalidInputError, RefusedError
-from sandboxes.lifecycle.services import look_at_all_of
+from sandboxes.lifecycle.isolation import isolate_all_of
 
 
 def add_person(
@@ -54,7 +54,11 @@ def change_role(person: User, role: Role, *, by: User | None) -> None:
 
 
 def set_active(person: User, active: bool, *, by: User | None) -> None:
-    """Disabling ends sessions and tokens at once: both are checked against the row. Nobody disables themselves."""
+    """Disabling ends sessions and tokens at once (both are checked against the row), and isolates all sandboxes.
+
+    What they had open is kept for whoever has to look; what never opened ends. Enabling again
+    releases nothing: an approver does that, one by one. Nobody disables themselves.
+    """
     _must_manage(by)
     if by is not None and by.pk == person.pk:
         raise RefusedError("Nobody disables their own account; ask another admin.")
@@ -64,7 +68,7 @@ def set_active(person: User, active: bool, *, by: User | None) -> None:
             return
         action = "person.enabled" if active else "person.disabled"
         if not active:
-            look_at_all_of(person.pk)  # the reconciler ends what a disabled person has open
+            isolate_all_of(person.pk, by=by)
         record(actor=by, action=action, subject=f"person:{person.pk}", data={"username": person.username})
     person.is_active = active
 

@@ -17,7 +17,8 @@ from ninja.parser import Parser
 from ninja.renderers import JSONRenderer
 from ninja.responses import NinjaJSONEncoder
 
-from portal.api import audit, problems, reports, requests, sandboxes
+from portal.api import audit, egress, problems, reports, requests, sandboxes
+from portal.api.operations import router as operations_router
 
 _DESCRIPTION = (
     "Every call but this document needs “Authorization: Bearer TOKEN” with a personal API token. "
@@ -92,5 +93,7 @@ class PetridishAPI(NinjaAPI):
 api = PetridishAPI()
 api.add_router("/requests", requests.router)
 api.add_router("/sandboxes", sandboxes.router)
+api.add_router("/sandboxes", operations_router)
+api.add_router("/sandboxes", egress.router)
 api.add_router("/reports", reports.router)
 api.add_router("/audit", audit.router)

@@ -55,8 +55,20 @@ class DecisionOut(Output):
     at: datetime
 
 
+class EgressAskedOut(Output):
+    """The way out that was asked for: one of `host` and `cidr` is empty."""
+
+    host: str
+    cidr: str
+    port: int
+    until: datetime
+
+
 class RequestOut(Output):
-    """`reasons` is what policy said; `sandbox` is the sandbox's id once there is one."""
+    """`reasons` is what policy said; `sandbox` is the sandbox's id once there is one.
+
+    `egress` is null but for a request of kind "egress".
+    """
 
     id: int
     kind: str
@@ -71,7 +83,32 @@ class RequestOut(Output):
     reasons: list[str]
     decision: DecisionOut | None
     sandbox: int | None
+    egress: EgressAskedOut | None
     created_at: datetime
+
+
+class QuotaLineOut(Output):
+    """One limit that applies, in words; `remedy` says what would have to end where it does not fit."""
+
+    text: str
+    fits: bool
+    remedy: str
+
+
+class QuotaOut(Output):
+    """Whether there is room at this moment. If not, an approved request waits in the queue at `position`."""
+
+    fits: bool
+    position: int | None
+    lines: list[QuotaLineOut]
+
+
+class PreviewOut(Output):
+    """What policy would say now ("approve", "deny" or "ask"), and what the quotas do."""
+
+    outcome: str
+    reasons: list[str]
+    quota: QuotaOut
 
 
 class RequestFilter(NewestFirst):
@@ -84,6 +121,20 @@ def create_request(request: ApiRequest, payload: NewRequest, response: HttpRespo
     asked = services.submit(by=request.auth, draft=parse_draft(**payload.model_dump()))
     response["Location"] = f"{request.path}/{asked.pk}"
     return Status(201, shown(request_for(request.auth, asked.pk)))
+
+
+@router.post("/preview", auth=ask, response=PreviewOut)
+def preview_request(request: ApiRequest, payload: NewRequest) -> PreviewOut:
+    """What would come of asking now: policy's verdict, and the arithmetic of the quotas. Nothing is written."""
+    draft = parse_draft(**payload.model_dump())
+    verdict = services.preview(by=request.auth, draft=draft)
+    room = services.room(by=request.auth, draft=draft)
+    quota = QuotaOut(
+        fits=room.fits,
+        position=room.position,
+        lines=[QuotaLineOut(text=line.text, fits=line.fits, remedy=line.remedy) for line in room.lines],
+    )
+    return PreviewOut(outcome=verdict.outcome, reasons=list(verdict.reasons), quota=quota)
 
 
 @router.get("", auth=see, response=list[RequestOut])
@@ -137,6 +188,7 @@ def shown(asked: Request) -> RequestOut:
         reasons=asked.reasons,
         decision=_decision(decision) if decision else None,
         sandbox=asked.sandbox_id,
+        egress=EgressAskedOut(**asked.egress) if asked.egress else None,
         created_at=asked.created_at,
     )
 

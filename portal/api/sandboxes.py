@@ -10,12 +10,13 @@ from ninja import Schema as Output
 
 from portal.accounts.models import User
 from portal.accounts.permissions import Permission
-from portal.api import requests
+from portal.api import egress, requests
 from portal.api.auth import ApiRequest, Bearer
 from portal.api.fields import Input, NewestFirst, Text, duration, newest
 from portal.approvals import services
 from portal.approvals.queries import request_for, sandbox_for, sandboxes_visible
-from sandboxes.lifecycle import queries
+from sandboxes.errors import NotFoundError
+from sandboxes.lifecycle import queries, quota, receipts
 from sandboxes.lifecycle.models import Probe, Receipt, Sandbox
 from sandboxes.lifecycle.phases import Phase
 from sandboxes.usage.models import Install
@@ -44,17 +45,36 @@ class ProbeOut(Output):
 
 
 class ReceiptOut(Output):
-    """Proof of teardown."""
+    """Proof of teardown; without key and signature it is from before receipts were signed."""
 
     at: datetime
     document: dict[str, Any]
+    key_id: str
+    signature: str
+
+
+class SignatureOut(Output):
+    """Ed25519 over the receipt's canonical JSON (RFC 8785), base64; `key_id` names the key of /receipts/key."""
+
+    algorithm: str
+    key_id: str
+    value: str
+
+
+class SignedReceiptOut(Output):
+    """What anybody can check: see docs/receipts.md. A null signature: from before receipts were signed."""
+
+    receipt: dict[str, Any]
+    signature: SignatureOut | None
 
 
 class SandboxOut(Output):
     """`index_url` holds credentials: it is there for the owner, while they work; for anybody else it is null.
 
     `name` and `namespace` are null until a worker has taken the sandbox up;
-    `status` is one sentence for people.
+    `status` is one sentence for people. While it is isolated, `cut_at` is when the cluster had
+    carried it out; while it is hibernated, `hibernated_at` is when no pod was left.
+    `queue_position` counts from 1 while it is queued. `egress` is the ways out that are allowed now.
     """
 
     id: int
@@ -68,6 +88,14 @@ class SandboxOut(Output):
     tools: list[str]
     phase: Phase
     status: str
+    queue_position: int | None
+    isolated_at: datetime | None
+    isolation_reason: str
+    cut_at: datetime | None
+    hibernated_at: datetime | None
+    hold_until: datetime | None
+    hold_reason: str
+    hold_by: str | None
     failure: str
     end_reason: str
     created_at: datetime
@@ -76,6 +104,7 @@ class SandboxOut(Output):
     ended_at: datetime | None
     probe: ProbeOut | None
     index_url: str | None
+    egress: list[egress.EgressOut]
     receipt: ReceiptOut | None
 
 
@@ -106,7 +135,12 @@ def list_sandboxes(
         rows = rows.filter(phase=page.phase)
     found = newest(rows, page, request, response)
     probes = _newest_probes(found)
-    return [_shown(sandbox, probes.get(sandbox.pk), request.auth) for sandbox in found]
+    places = quota.positions() if any(sandbox.phase == Phase.QUEUED for sandbox in found) else {}
+    ways = egress.open_of(found)
+    return [
+        _shown(sandbox, probes.get(sandbox.pk), request.auth, places.get(sandbox.pk), ways[sandbox.pk])
+        for sandbox in found
+    ]
 
 
 @router.get("/{int:sandbox_id}", auth=see, response=SandboxOut)
@@ -140,12 +174,24 @@ def list_installs(
     return newest(installs(sandbox_for(request.auth, sandbox_id)), page, request, response)
 
 
+@router.get("/{int:sandbox_id}/receipt", auth=see, response=SignedReceiptOut)
+def read_receipt(request: ApiRequest, sandbox_id: int) -> dict[str, Any]:
+    """The signed receipt, once it is over; 404 before."""
+    found = queries.receipt(sandbox_for(request.auth, sandbox_id))
+    if found is None:
+        raise NotFoundError("There is no receipt yet.")
+    return receipts.signed(found).envelope()
+
+
 def shown(sandbox: Sandbox, viewer: User) -> SandboxOut:
     """A sandbox, as `sandboxes_visible` loads it, for the one who may see it."""
-    return _shown(sandbox, queries.newest_probe(sandbox), viewer)
+    place, ways = quota.position(sandbox) or None, egress.open_of([sandbox])[sandbox.pk]
+    return _shown(sandbox, queries.newest_probe(sandbox), viewer, place, ways)
 
 
-def _shown(sandbox: Sandbox, probe: Probe | None, viewer: User) -> SandboxOut:
+def _shown(
+    sandbox: Sandbox, probe: Probe | None, viewer: User, place: int | None, ways: list[egress.EgressOut]
+) -> SandboxOut:
     receipt: Receipt | None = getattr(sandbox, "receipt", None)
     url = queries.index_url(sandbox) if sandbox.owner_id == viewer.pk else ""
     return SandboxOut(
@@ -159,7 +205,15 @@ def _shown(sandbox: Sandbox, probe: Probe | None, viewer: User) -> SandboxOut:
         data_class=sandbox.data_class,
         tools=sandbox.tools,
         phase=Phase(sandbox.phase),
-        status=queries.status(sandbox),
+        status=queries.status(sandbox, place),
+        queue_position=place,
+        isolated_at=sandbox.isolated_at,
+        isolation_reason=sandbox.isolation_reason,
+        cut_at=sandbox.cut_at,
+        hibernated_at=sandbox.hibernated_at,
+        hold_until=sandbox.hold_until,
+        hold_reason=sandbox.hold_reason,
+        hold_by=sandbox.hold_by.username if sandbox.hold_by else None,
         failure=sandbox.failure,
         end_reason=sandbox.end_reason,
         created_at=sandbox.created_at,
@@ -168,6 +222,7 @@ def _shown(sandbox: Sandbox, probe: Probe | None, viewer: User) -> SandboxOut:
         ended_at=sandbox.ended_at,
         probe=ProbeOut.model_validate(probe) if probe else None,
         index_url=url or None,
+        egress=ways,
         receipt=ReceiptOut.model_validate(receipt) if receipt else None,
     )
 

@@ -19,21 +19,26 @@ class State(StrEnum):
 class Kind(StrEnum):
     SANDBOX = "sandbox"
     EXTENSION = "extension"
+    EGRESS = "egress"  # a way out of the seal
 
 
 class Request(models.Model):
-    """What an employee asks for: a sandbox, or more time for one. `state` changes once, under its lock."""
+    """What an employee asks for: a sandbox, more time for one, or a way out of it.
+
+    `state` changes once, under its lock.
+    """
 
     kind = models.CharField(max_length=20, default=Kind.SANDBOX.value)
     requester = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="requests")
     profile = models.CharField(max_length=63)
-    purpose = models.TextField()  # of an extension: why more time
+    purpose = models.TextField()  # of an extension: why more time; of a way out: what for
     tools = models.JSONField(default=list)
-    duration = models.DurationField()  # of an extension: what to add
+    duration = models.DurationField()  # of an extension: what to add; of a way out: from asking to `until`
     data_class = models.CharField(max_length=20)
     answers = models.JSONField(default=dict)
     state = models.CharField(max_length=20, default=State.PENDING.value)
     sandbox = models.ForeignKey(Sandbox, null=True, on_delete=models.PROTECT, related_name="requests")
+    egress = models.JSONField(null=True)  # of a way out: {cidr, host, port, until}; see `approvals.egress`
     reasons = models.JSONField(default=list)  # what policy said, for people
     rule = models.JSONField(null=True)  # snapshot of the rule that matched; None: none did
     created_at = models.DateTimeField(default=timezone.now)

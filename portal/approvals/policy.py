@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from portal.approvals.durations import format_duration, words
+from sandboxes.lifecycle.ways import Way
 
 Outcome = Literal["approve", "deny", "ask"]
 
@@ -20,18 +21,23 @@ Outcome = Literal["approve", "deny", "ask"]
 class Facts:
     """All that policy may look at. `duration` is the whole lease, `live` counts this sandbox too."""
 
-    kind: str  # "sandbox" or "extension"
+    kind: str  # "sandbox", "extension" or "egress"
     profile: str
     risk: str
     gpu: bool
     data_class: str
     duration: timedelta
     live: int
+    way: Way | None = None  # of a way out: where to
+
+
+# A rule that approves everything was not written with holes in the seal in mind: those it must name.
+APPROVED_UNNAMED = ("sandbox", "extension")
 
 
 @dataclass(frozen=True)
 class RuleSpec:
-    """A rule as policy sees it. An empty condition holds for everything."""
+    """A rule as policy sees it. An empty condition holds for everything; see APPROVED_UNNAMED for the one exception."""
 
     name: str
     outcome: Outcome
@@ -75,10 +81,11 @@ def _reasons(rule: RuleSpec, passed_over: list[str]) -> tuple[str, ...]:
 
 def _misses(rule: RuleSpec, facts: Facts) -> list[str]:
     """Each condition that does not hold, in words."""
+    kinds = rule.kinds or (APPROVED_UNNAMED if rule.outcome == "approve" else ())
     tests = [
         (
-            not rule.kinds or facts.kind in rule.kinds,
-            f"it is for {_either(rule.kinds)}, this is {facts.kind}",
+            not kinds or facts.kind in kinds,
+            f"it is for {_either(kinds)}, this is {facts.kind}",
         ),
         (
             not rule.data_classes or facts.data_class in rule.data_classes,

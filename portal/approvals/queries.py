@@ -8,8 +8,9 @@ from portal.accounts.models import User
 from portal.accounts.permissions import Permission
 from portal.approvals.models import Request, State
 from sandboxes.errors import NotFoundError
+from sandboxes.lifecycle.holds import held
 from sandboxes.lifecycle.models import Sandbox
-from sandboxes.lifecycle.phases import LIVE
+from sandboxes.lifecycle.phases import LIVE, Phase
 from sandboxes.lifecycle.queries import live_count
 
 _RECENT = 5
@@ -44,7 +45,7 @@ def request_for(viewer: User, request_id: int) -> Request:
 
 def sandboxes_visible(viewer: User) -> QuerySet[Sandbox]:
     """All to those who may see all, one's own to everybody, newest first."""
-    rows = Sandbox.objects.select_related("owner", "receipt").order_by("-id")
+    rows = Sandbox.objects.select_related("owner", "receipt", "hold_by").order_by("-id")
     return rows if viewer.may(Permission.SEE_ALL_SANDBOXES) else rows.filter(owner=viewer)
 
 
@@ -65,6 +66,7 @@ def queue(*, text: str = "", profile: str = "") -> QuerySet[Request]:
         rows = rows.filter(
             Q(purpose__icontains=text)
             | Q(tools__icontains=text)
+            | Q(egress__host__icontains=text)
             | Q(requester__username__icontains=text)
             | Q(requester__display_name__icontains=text)
             | Q(requester__department__icontains=text)
@@ -96,10 +98,25 @@ def may_decide(viewer: User, request: Request) -> bool:
 
 
 def may_end(viewer: User, sandbox: Sandbox) -> bool:
-    """One's own, or any with the permission, while it is live."""
+    """One's own, or any with the permission, while it is live and under no legal hold.
+
+    What is isolated is kept as it is: its owner does not end it.
+    """
     theirs = sandbox.owner_id == viewer.pk and viewer.may(Permission.REQUEST_SANDBOX)
-    return sandbox.phase in LIVE and (theirs or viewer.may(Permission.END_ANY_SANDBOX))
+    allowed = (theirs and sandbox.phase != Phase.ISOLATED) or viewer.may(Permission.END_ANY_SANDBOX)
+    return sandbox.phase in LIVE and allowed and not held(sandbox)
 
 
 def may_extend(viewer: User, sandbox: Sandbox) -> bool:
     return sandbox.phase in LIVE and sandbox.owner_id == viewer.pk and viewer.may(Permission.REQUEST_SANDBOX)
+
+
+def may_ask_egress(viewer: User, sandbox: Sandbox) -> bool:
+    """A way out is for a lease that runs; see `lifecycle.egress.check_open_to`."""
+    theirs = sandbox.owner_id == viewer.pk and viewer.may(Permission.REQUEST_SANDBOX)
+    return theirs and sandbox.phase in (Phase.READY, Phase.HIBERNATED) and sandbox.expires_at is not None
+
+
+def may_end_egress(viewer: User, sandbox: Sandbox) -> bool:
+    """The owner, and whoever decides on them."""
+    return sandbox.owner_id == viewer.pk or viewer.may(Permission.DECIDE_REQUESTS)

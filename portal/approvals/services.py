@@ -6,32 +6,43 @@ Locks are taken in one order everywhere, each only where it is needed: the perso
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 
 from portal.accounts.models import User
 from portal.accounts.permissions import Permission
-from portal.approvals.drafts import Draft
+from portal.approvals.drafts import Draft, DraftError
 from portal.approvals.durations import SHORTEST, format_duration, words
+from portal.approvals.egress import EgressDraft, Typed, as_json, parse_egress, until_of, way_of
 from portal.approvals.models import Decision, Kind, Request, State
 from portal.approvals.policy import Facts, Verdict
 from portal.approvals.policy import decide as policy_decide
 from portal.approvals.profiles import all_profiles
-from portal.approvals.queries import sandbox_for
+from portal.approvals.queries import may_end_egress, sandbox_for
 from portal.approvals.rules import active_rules
 from sandboxes.audit.services import record
 from sandboxes.errors import ConflictError, InvalidInputError, NotFoundError, RefusedError
+from sandboxes.lifecycle import clock, egress, quota
 from sandboxes.lifecycle import services as lifecycle
-from sandboxes.lifecycle.models import Sandbox
-from sandboxes.lifecycle.phases import LIVE
+from sandboxes.lifecycle.models import EgressException, Sandbox
+from sandboxes.lifecycle.phases import LIVE, Phase
 from sandboxes.lifecycle.queries import live_count
+from sandboxes.lifecycle.quota import Arithmetic
+
+_MOST_WAITING = 10  # ways out of one sandbox that wait for a decision
 
 
 def preview(*, by: User, draft: Draft) -> Verdict:
     """What policy would say to this draft now, and why. Writes nothing."""
     return policy_decide(_facts(by, draft), active_rules())
+
+
+def room(*, by: User, draft: Draft) -> Arithmetic:
+    """Whether there is room now, by every quota that applies. No part of the verdict: full means queued."""
+    return quota.arithmetic(by, by.department, draft.profile)
 
 
 def submit(*, by: User, draft: Draft) -> Request:
@@ -84,6 +95,50 @@ def extend(sandbox_id: int, *, by: User, duration: timedelta, reason: str) -> Re
     return request
 
 
+def ask_egress(sandbox_id: int, *, by: User, typed: Typed) -> Request:
+    """Asks for a way out of one's own sandbox, which holds until a date within its lease."""
+    _require(by, Permission.REQUEST_SANDBOX)
+    with transaction.atomic():
+        _lock_person(by)
+        sandbox = Sandbox.objects.select_for_update(no_key=True).filter(pk=sandbox_id, owner=by).first()
+        if sandbox is None:
+            raise NotFoundError("You have no such sandbox.")
+        now = clock.now()
+        draft = parse_egress(
+            typed,
+            now=now,
+            lease_end=egress.check_open_to(sandbox),
+            proxied=bool(settings.EGRESS_PROXY_URL),
+        )
+        _check_egress(sandbox, draft)
+        verdict = policy_decide(_egress_facts(sandbox, draft, now), active_rules())
+        request = Request.objects.create(
+            kind=Kind.EGRESS,
+            requester=by,
+            profile=sandbox.profile,
+            purpose=draft.reason,
+            tools=sandbox.tools,
+            duration=_whole(draft.until - now),
+            data_class=sandbox.data_class,
+            sandbox=sandbox,
+            egress=as_json(draft),
+            reasons=list(verdict.reasons),
+            rule=verdict.rule,
+        )
+        _apply(request, verdict)
+    return request
+
+
+def end_egress(exception_id: int, *, sandbox_id: int, by: User) -> EgressException:
+    """Ends a way out: the sandbox's owner, an approver or an admin may, at any time."""
+    sandbox = sandbox_for(by, sandbox_id)
+    if not may_end_egress(by, sandbox):
+        raise RefusedError("This sandbox’s ways out are not yours to end.")
+    if not EgressException.objects.filter(pk=exception_id, sandbox=sandbox).exists():
+        raise NotFoundError("This sandbox has no such way out.")
+    return egress.end(exception_id, by)
+
+
 def decide(
     request_id: int, *, by: User, approve: bool, reason: str, duration: timedelta | None = None
 ) -> Request:
@@ -118,11 +173,17 @@ def withdraw(request_id: int, *, by: User) -> Request:
 
 
 def end(sandbox_id: int, *, by: User) -> Sandbox:
-    """Ends one's own sandbox, or anybody's with the permission. Asking again while it ends changes nothing."""
+    """Ends one's own sandbox, or anybody's with the permission. Asking again while it ends changes nothing.
+
+    What is isolated is kept as it is: its owner alone does not end it.
+    """
     sandbox = sandbox_for(by, sandbox_id)
     theirs = sandbox.owner_id == by.pk and by.may(Permission.REQUEST_SANDBOX)
-    if not theirs and not by.may(Permission.END_ANY_SANDBOX):
-        raise RefusedError("This sandbox is not yours to end.")
+    if not by.may(Permission.END_ANY_SANDBOX):
+        if not theirs:
+            raise RefusedError("This sandbox is not yours to end.")
+        if sandbox.phase == Phase.ISOLATED:
+            raise RefusedError("This sandbox is isolated and kept as it is; an approver can end it.")
     return lifecycle.end(sandbox_id, by=by)
 
 
@@ -168,6 +229,37 @@ def _extension_facts(sandbox: Sandbox, add: timedelta) -> Facts:
         duration=sandbox.lease + add,
         live=live_count(sandbox.owner_id),
     )
+
+
+def _egress_facts(sandbox: Sandbox, draft: EgressDraft, now: datetime) -> Facts:
+    profile = all_profiles().get(sandbox.profile)
+    return Facts(
+        kind=Kind.EGRESS,
+        profile=sandbox.profile,
+        risk=profile.risk if profile else "unknown",
+        gpu=bool(profile and profile.gpu),
+        data_class=sandbox.data_class,
+        duration=_whole(draft.until - now),
+        live=live_count(sandbox.owner_id),
+        way=draft.way,
+    )
+
+
+def _check_egress(sandbox: Sandbox, draft: EgressDraft) -> None:
+    try:
+        egress.check_way(sandbox, draft.way)
+    except InvalidInputError as error:
+        raise DraftError({"cidr": str(error)}) from error
+    waiting = sandbox.requests.filter(kind=Kind.EGRESS, state=State.PENDING)
+    if any(way_of(kept) == draft.way for kept in waiting.values_list("egress", flat=True)):
+        raise ConflictError(f"{draft.way} waits for a decision already.")
+    if waiting.count() >= _MOST_WAITING:
+        raise ConflictError(f"{_MOST_WAITING} ways out of this sandbox wait for a decision already.")
+
+
+def _whole(length: timedelta) -> timedelta:
+    """In whole seconds: nobody reads the rest."""
+    return timedelta(seconds=round(length.total_seconds()))
 
 
 def _check_extension(sandbox: Sandbox, add: timedelta) -> None:
@@ -251,14 +343,29 @@ def _effect(request: Request, granted: timedelta, by: User | None) -> Sandbox:
     if request.kind == Kind.EXTENSION:
         assert request.sandbox_id is not None  # noqa: S101 -- an extension is always of a sandbox
         return lifecycle.extend(sandbox_id=request.sandbox_id, add=granted, by=by)
+    if request.kind == Kind.EGRESS:
+        return _open_way(request, granted, by)
     return lifecycle.open_sandbox(
         owner=request.requester,
+        department=request.requester.department,
         profile=request.profile,
         lease=granted,
         data_class=request.data_class,
         tools=request.tools,
         by=by,
     )
+
+
+def _open_way(request: Request, granted: timedelta, by: User | None) -> Sandbox:
+    """Until the date asked for; shortened, for that long from now."""
+    assert request.sandbox_id is not None  # noqa: S101 -- a way out is always of a sandbox
+    until = until_of(request.egress)
+    if granted < request.duration:
+        until = min(until, clock.now() + granted)
+    row = egress.grant(
+        sandbox_id=request.sandbox_id, way=way_of(request.egress), reason=request.purpose, until=until, by=by
+    )
+    return row.sandbox
 
 
 def _told(request: Request) -> dict[str, Any]:
@@ -273,6 +380,7 @@ def _told(request: Request) -> dict[str, Any]:
         "reasons": request.reasons,
         "rule": request.rule,
         "sandbox": request.sandbox_id,
+        **({"egress": request.egress} if request.egress else {}),
     }
 
 

@@ -26,8 +26,10 @@ def services(environment: Environment, environ: Mapping[str, str]) -> list[Spec]
     return [
         _web(environment, environ),
         _index(environment, environ),
+        *([_egress(environment, environ)] if environment.engine.egress_proxy_port else []),
         _queue(environment, environ, "worker"),
         _queue(environment, environ, "beat"),
+        _watcher(environment, environ),
     ]
 
 
@@ -57,6 +59,18 @@ def _index(environment: Environment, environ: Mapping[str, str]) -> Spec:
     )
 
 
+def _egress(environment: Environment, environ: Mapping[str, str]) -> Spec:
+    """The way out by host name, beside the index and on its address."""
+    port = environment.engine.egress_proxy_port
+    return Spec(
+        name="egress",
+        command=["sandboxes.index.egress"],
+        environ=environ,
+        log=_log(environment, "egress"),
+        ready=partial(_answers, answering(environment.index_bind), port, "/readyz"),
+    )
+
+
 def _queue(environment: Environment, environ: Mapping[str, str], name: str) -> Spec:
     ready_file = environment.data_dir / "run" / f"{name}.ready"
     return Spec(
@@ -64,6 +78,19 @@ def _queue(environment: Environment, environ: Mapping[str, str], name: str) -> S
         command=["portal.supervisor.queue", name, str(ready_file)],
         environ={**environ, "CELERY_SKIP_CHECKS": "1"},  # they would import every page; the web process does
         log=_log(environment, name),
+        ready=ready_file.exists,
+        ready_file=ready_file,
+    )
+
+
+def _watcher(environment: Environment, environ: Mapping[str, str]) -> Spec:
+    """Sees changes in clusters at once; without it they are seen with the next listing."""
+    ready_file = environment.data_dir / "run" / "watcher.ready"
+    return Spec(
+        name="watcher",
+        command=["sandboxes.lifecycle.watcher", str(ready_file)],
+        environ=environ,
+        log=_log(environment, "watcher"),
         ready=ready_file.exists,
         ready_file=ready_file,
     )

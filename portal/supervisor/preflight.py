@@ -3,17 +3,26 @@
 import errno
 import socket
 from collections.abc import Mapping
+from itertools import combinations
 
 from portal.env import Environment
 from sandboxes.errors import PermanentError, PetridishError
 
 
 def ports(environment: Environment) -> None:
-    """PORT and INDEX_PORT are two, free, and on addresses of this machine."""
-    if environment.port == environment.index_port:
-        raise PermanentError(f"PORT and INDEX_PORT are both {environment.port}; set one of them.")
-    _port_is_free("PORT", environment.port, "BIND", environment.bind)
-    _port_is_free("INDEX_PORT", environment.index_port, "INDEX_BIND", environment.index_bind)
+    """PORT, INDEX_PORT and EGRESS_PROXY_PORT differ, are free, and on addresses of this machine."""
+    named = [
+        ("PORT", environment.port, "BIND", environment.bind),
+        ("INDEX_PORT", environment.index_port, "INDEX_BIND", environment.index_bind),
+    ]
+    if environment.engine.egress_proxy_port:
+        proxy = environment.engine.egress_proxy_port
+        named.append(("EGRESS_PROXY_PORT", proxy, "INDEX_BIND", environment.index_bind))
+    for (one, port, *_), (other, same, *_) in combinations(named, 2):
+        if port == same:
+            raise PermanentError(f"{one} and {other} are both {port}; set one of them.")
+    for name, port, bind_name, host in named:
+        _port_is_free(name, port, bind_name, host)
 
 
 def cluster(environment: Environment) -> str:

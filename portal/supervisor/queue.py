@@ -12,19 +12,26 @@ first, and beat needs none of Django to send a name every two seconds.
 import logging
 import signal
 import sys
+import threading
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from celery.signals import beat_init, worker_ready
+from celery.signals import beat_init, worker_ready, worker_shutting_down
+from django.conf import settings
 
 from portal.celery import app
 
-THREADS = 8
+THREADS = 8  # for messages, which are short; sandboxes are worked on by the crew (`lifecycle.crew`)
+_REST = 3.0  # seconds; the supervisor gives six
 
 
 def run_worker() -> int:
     """Alone on its queue: it need not look for others, nor tell them that it lives."""
+    # Every thread at work has a connection of the pool.
+    options: dict[str, Any] = settings.DATABASES["default"]["OPTIONS"]  # type: ignore[assignment]
+    options["pool"]["max_size"] = THREADS + settings.WORKER_HANDS + 4
+    worker_shutting_down.connect(_rest, weak=False)
     worker = app.Worker(
         pool="threads",
         concurrency=THREADS,
@@ -36,6 +43,12 @@ def run_worker() -> int:
     )
     worker.start()
     return int(worker.exitcode or 0)
+
+
+def _rest(**kwargs: Any) -> None:
+    from sandboxes.lifecycle import crew  # Django is set up by now, which it was not above
+
+    threading.Thread(target=crew.rest, args=(_REST,)).start()  # a signal's handler has no time for it
 
 
 def run_beat(schedule: Path) -> int:

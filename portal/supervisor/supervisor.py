@@ -143,6 +143,8 @@ class Supervisor:
             "PORT": str(self.environment.port),
             "INDEX_BIND": self.environment.index_bind,
             "INDEX_PORT": str(self.environment.index_port),
+            "EGRESS_PROXY_PORT": str(self.environment.engine.egress_proxy_port),
+            "PUBLIC_URL": self.environment.public_url,
             "DATA_DIR": str(self.environment.data_dir),
             "DJANGO_SETTINGS_MODULE": "portal.settings",
             "PYTHONUNBUFFERED": "1",

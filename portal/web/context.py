@@ -1,6 +1,6 @@
 """What every page knows: where one may go, and whether the cluster is simulated."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,11 @@ from django.urls import reverse
 from portal.accounts.models import User
 from portal.accounts.permissions import Permission
 from portal.approvals import queries
+from sandboxes.lifecycle import alarms
 
+_OPERATE = frozenset(
+    {"engine_act", "clusters", "cluster_add", "cluster", "cluster_act", "quotas", "quota_change"}
+)
 # Label, URL name, permission, and the screens below it; a screen below several belongs to the last that is open.
 _NAV: tuple[tuple[str, str, Permission, frozenset[str]], ...] = (
     ("Home", "home", Permission.REQUEST_SANDBOX, frozenset({"sandbox", "sandboxes", "request"})),
@@ -19,8 +23,13 @@ _NAV: tuple[tuple[str, str, Permission, frozenset[str]], ...] = (
     ("Queue", "queue", Permission.DECIDE_REQUESTS, frozenset({"request"})),
     ("Sandboxes", "sandboxes", Permission.SEE_ALL_SANDBOXES, frozenset({"sandbox"})),
     ("Report", "report", Permission.READ_REPORTS, frozenset()),
+    ("Alarms", "alarms", Permission.SEE_ALARMS, frozenset()),
     ("Ledger", "ledger", Permission.READ_LEDGER, frozenset({"ledger_verify"})),
+    ("Operate", "engine", Permission.OPERATE, _OPERATE),
 )
+
+# What waits on a screen, counted only when its link is drawn.
+_COUNTS: dict[str, Callable[[], int]] = {"queue": queries.queue_count, "alarms": alarms.open_count}
 
 
 @dataclass(frozen=True)
@@ -50,4 +59,4 @@ def _navigation(request: HttpRequest, permissions: frozenset[Permission]) -> Ite
     holders = [name for _, name, _, below in open_to if shown == name or shown in below]
     for label, name, _, _ in open_to:
         current = "" if name not in holders[-1:] else "page" if shown == name else "true"
-        yield NavItem(label, reverse(name), current, queries.queue_count() if name == "queue" else 0)
+        yield NavItem(label, reverse(name), current, _COUNTS[name]() if name in _COUNTS else 0)

@@ -20,6 +20,8 @@ from portal.approvals.profiles import Profile, all_profiles
 from portal.web.respond import fingerprint, page, translated
 from sandboxes.cluster.quantities import parse_quantity
 from sandboxes.errors import InvalidInputError
+from sandboxes.lifecycle.phases import Phase
+from sandboxes.lifecycle.quota import Arithmetic
 
 CUSTOM: Final = "custom"
 DURATIONS: Final = {"PT1H": "1 hour", "PT4H": "4 hours", "P1D": "1 day", "P3D": "3 days", "P7D": "7 days"}
@@ -94,7 +96,9 @@ def new_request(request: HttpRequest) -> HttpResponse:
         return _form(request, typed, errors, status=422)
     made = services.submit(by=person(request), draft=draft)
     if made.state == State.APPROVED and made.sandbox is not None:
-        messages.success(request, "Approved at once. Your sandbox is being made.", extra_tags="good")
+        queued = made.sandbox.phase == Phase.QUEUED
+        told = "It starts as soon as there is room." if queued else "Your sandbox is being made."
+        messages.success(request, f"Approved at once. {told}", extra_tags="good")
         return redirect("sandbox", made.sandbox.pk)
     return redirect("request", made.pk)
 
@@ -166,17 +170,20 @@ def _read(form: QueryDict) -> Typed:
 
 
 def _panel(request: HttpRequest, typed: Typed) -> dict[str, Any]:
-    """What policy will say, or what it still needs to know."""
+    """What policy will say and whether there is room, or what is still needed to know that."""
     verdict: Verdict | None = None
+    room: Arithmetic | None = None
     missing: list[str] = []
     try:
-        verdict = services.preview(by=person(request), draft=_enough(typed))
+        draft = _enough(typed)
+        verdict = services.preview(by=person(request), draft=draft)
+        room = services.room(by=person(request), draft=draft) if verdict.outcome != "deny" else None
     except DraftError as error:
         missing = [message for name, message in error.errors.items() if name in _SETS_POLICY]
     except InvalidInputError as error:
         missing = [str(error)]
-    said = fingerprint(verdict and (verdict.outcome, verdict.reasons), missing)
-    return {"verdict": verdict, "missing": missing, "said": said}
+    said = fingerprint(verdict and (verdict.outcome, verdict.reasons), missing, room)
+    return {"verdict": verdict, "room": room, "missing": missing, "said": said}
 
 
 def _enough(typed: Typed) -> Draft:

@@ -1,6 +1,6 @@
 """One sandbox: where it stands, how to use it, what it received, and the proof that it is gone. Live."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
@@ -18,28 +18,25 @@ from portal.approvals import queries, services
 from portal.approvals.durations import parse_duration
 from portal.approvals.models import Kind, Request, State
 from portal.approvals.profiles import all_profiles
+from portal.web import egress, operations, receipts
 from portal.web.respond import cursor, fingerprint, page, slice_of, translated, unchanged
 from sandboxes.audit.models import Entry
 from sandboxes.audit.queries import about
 from sandboxes.errors import ConflictError, InvalidInputError, RefusedError
 from sandboxes.lifecycle import queries as lifecycle
+from sandboxes.lifecycle import quota
 from sandboxes.lifecycle.models import Sandbox
-from sandboxes.lifecycle.phases import OVER, Phase
+from sandboxes.lifecycle.phases import OPENED, OVER, Phase
 from sandboxes.usage import queries as usage
 from sandboxes.usage.models import Fetch
 
 PAGE: Final = 50
 MOST_ENTRIES: Final = 100
 MOST_REQUESTS: Final = 20
+MOST_STEPS: Final = 60
+EARLIER_PROBES: Final = 10
 FAST, SLOW, NEVER = 2, 5, 0  # seconds between looks: on its way, ready, over
 EXTENSIONS: Final = {"PT1H": "1 hour", "P1D": "1 day", "P3D": "3 days", "P7D": "7 days"}
-_STEPS: Final = {
-    "index_token_revoked_at": "Index token stopped working",
-    "access_revoked_at": "Access revoked",
-    "workloads_gone_at": "No pod was left",
-    "namespace_deleted_at": "Namespace deleted, by its uid",
-    "absent_at": "Absence observed",
-}
 
 
 @dataclass(frozen=True)
@@ -122,9 +119,13 @@ def _tell_extension(request: HttpRequest, asked: Request) -> None:
 def _version(sandbox: Sandbox) -> str:
     """What the live part shows, by the newest row of each kind. Time left counts on in the browser."""
     return fingerprint(
-        (sandbox.phase, sandbox.expires_at, sandbox.last_error, sandbox.failure),
+        (sandbox.phase, sandbox.expires_at, sandbox.last_error, sandbox.failure, sandbox.blocker),
+        quota.position(sandbox),
         _newest(usage.installs(sandbox).values_list("pk", flat=True)),
         _newest(Fetch.objects.filter(sandbox=sandbox).order_by("-id").values_list("pk", flat=True)),
+        _newest(sandbox.probes.order_by("-id").values_list("pk", flat=True)),
+        list(sandbox.steps.filter(ended_at=None).values_list("pk", "tries", "error")),
+        egress.version(sandbox),
         _newest(about(f"sandbox:{sandbox.pk}").order_by("-id").values_list("pk", flat=True)),
         list(sandbox.requests.order_by("-id").values_list("pk", "state")[:MOST_REQUESTS]),
     )
@@ -146,7 +147,10 @@ def _context(request: HttpRequest, sandbox: Sandbox, version: str) -> dict[str, 
         "access": _access(sandbox, revealed=False) if _may_enter(me, sandbox) else None,
         "may_end": queries.may_end(me, sandbox),
         "extension": _extension(me, sandbox),
-        "probe": lifecycle.newest_probe(sandbox),
+        "operations": operations.shown(me, sandbox),
+        "egress": egress.shown(me, sandbox),
+        **_seal(sandbox),
+        "log": list(sandbox.steps.order_by("id")[:MOST_STEPS]),
         "installs": installs,
         "before": before,
         "next": installs[-1].pk if more else None,
@@ -156,10 +160,16 @@ def _context(request: HttpRequest, sandbox: Sandbox, version: str) -> dict[str, 
         "entries": _entries(sandbox),
         "first_request": sandbox.requests.filter(kind=Kind.SANDBOX).first(),
         "receipt": receipt,
-        "steps": _steps(receipt.document) if receipt else [],
+        "certificate": receipts.of(receipt),
         "version": version,
         "every": _every(sandbox),
     }
+
+
+def _seal(sandbox: Sandbox) -> dict[str, Any]:
+    """The newest test of the seal, and the few before it."""
+    probes = list(sandbox.probes.order_by("-id")[: EARLIER_PROBES + 1])
+    return {"probe": probes[0] if probes else None, "earlier_probes": probes[1:]}
 
 
 def _installs(sandbox: Sandbox, before: int | None) -> tuple[list[Any], bool]:
@@ -221,12 +231,7 @@ def _entries(sandbox: Sandbox) -> list[Entry]:
     return sorted(found, key=lambda entry: entry.pk)[-MOST_ENTRIES:]
 
 
-def _steps(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The receipt's moments in order; those that did not happen, because nothing had been made, are left out."""
-    return [(label, document[name]) for name, label in _STEPS.items() if document.get(name)]
-
-
 def _every(sandbox: Sandbox) -> int:
     if sandbox.phase in OVER:
         return NEVER
-    return SLOW if sandbox.phase == Phase.READY else FAST
+    return SLOW if sandbox.phase in OPENED else FAST

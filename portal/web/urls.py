@@ -2,7 +2,25 @@
 
 from django.urls import path
 
-from portal.web import home, ledger, new_request, profile, queue, report, request, rules, sandbox, sandboxes
+from portal.web import (
+    alarms,
+    clusters,
+    egress,
+    engine,
+    home,
+    ledger,
+    new_request,
+    operations,
+    profile,
+    queue,
+    quotas,
+    receipts,
+    report,
+    request,
+    rules,
+    sandbox,
+    sandboxes,
+)
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -17,6 +35,17 @@ urlpatterns = [
     path("sandboxes/<int:sandbox_id>/access", sandbox.access, name="sandbox_access"),
     path("sandboxes/<int:sandbox_id>/extend", sandbox.extend, name="sandbox_extend"),
     path("sandboxes/<int:sandbox_id>/end", sandbox.end, name="sandbox_end"),
+    path("sandboxes/<int:sandbox_id>/egress", egress.egress, name="sandbox_egress"),
+    path("sandboxes/<int:sandbox_id>/egress/<int:exception_id>/end", egress.end, name="sandbox_egress_end"),
+    path("sandboxes/<int:sandbox_id>/hibernate", operations.hibernate, name="sandbox_hibernate"),
+    path("sandboxes/<int:sandbox_id>/wake", operations.wake, name="sandbox_wake"),
+    path("sandboxes/<int:sandbox_id>/isolate", operations.isolate, name="sandbox_isolate"),
+    path("sandboxes/<int:sandbox_id>/release", operations.release, name="sandbox_release"),
+    path("sandboxes/<int:sandbox_id>/hold", operations.hold, name="sandbox_hold"),
+    path("sandboxes/<int:sandbox_id>/lift", operations.lift, name="sandbox_lift"),
+    path("sandboxes/<int:sandbox_id>/receipt.json", receipts.download, name="sandbox_receipt"),
+    path("receipts/key", receipts.public_key, name="receipt_key"),
+    path("receipts/verify", receipts.verify, name="receipt_verify"),
     path("reports/usage", report.report, name="report"),
     path("reports/usage.csv", report.report_csv, name="report_csv"),
     path("ledger", ledger.ledger, name="ledger"),
@@ -25,4 +54,15 @@ urlpatterns = [
     path("profile/tokens", profile.issue_token, name="token_issue"),
     path("profile/tokens/<int:token_id>/revoke", profile.revoke_token, name="token_revoke"),
     path("rules", rules.rules, name="rules"),
+    path("operate", engine.engine, name="engine"),
+    path("operate/act", engine.act, name="engine_act"),
+    path("operate/orphans/<int:orphan_id>/<slug:action>", engine.orphan, name="orphan_act"),
+    path("operate/clusters", clusters.clusters, name="clusters"),
+    path("operate/register", clusters.add, name="cluster_add"),
+    path("operate/clusters/<str:name>", clusters.cluster, name="cluster"),
+    path("operate/clusters/<str:name>/act", clusters.act, name="cluster_act"),
+    path("operate/quotas", quotas.quotas, name="quotas"),
+    path("operate/quotas/change", quotas.change, name="quota_change"),
+    path("alarms", alarms.alarms, name="alarms"),
+    path("alarms/<int:alarm_id>/clear", alarms.clear, name="alarm_clear"),
 ]

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from portal.approvals.durations import parse_duration, words
+from portal.approvals.policy import APPROVED_UNNAMED
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _LONG_UNITS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
@@ -45,20 +46,83 @@ ACTIONS: Final[dict[str, str]] = {
     "request.approved": "Request approved",
     "request.denied": "Request denied",
     "request.withdrawn": "Request withdrawn",
-    "sandbox.pending": "Queued to be made",
+    "sandbox.queued": "Queued until there is room",
+    "sandbox.pending": "Waiting for a worker to make it",
     "sandbox.provisioning": "Making the namespace and its seal",
     "sandbox.probing": "Testing the seal",
     "sandbox.probe_passed": "Probe passed: the seal holds",
     "sandbox.probe_failed": "Probe failed: the seal does not hold",
+    "sandbox.probe_unusable": "Probe gave no usable result; it is run again",
+    "sandbox.probe_unproven": "Probe proved nothing: its control got no answer; both are run again",
     "sandbox.ready": "Opened; the lease began",
     "sandbox.extended": "Lease extended",
     "sandbox.expiry_warned": "Warned that the lease ends soon",
+    "sandbox.isolated": "Isolated",
+    "sandbox.isolation_noted": "Another reason to keep it isolated",
+    "sandbox.cut_off": "Cut off: nothing gets in or out, nothing runs",
+    "sandbox.isolation_broken": "Something came back into an isolated sandbox; cut off again",
+    "sandbox.hibernated": "Put to sleep",
+    "sandbox.asleep": "Asleep: no pod was left",
+    "sandbox.held": "Put under legal hold",
+    "sandbox.hold_changed": "Legal hold changed",
+    "sandbox.hold_lifted": "Legal hold lifted",
+    "sandbox.repaired": "Changed by hand; put right",
+    "sandbox.updated": "Brought up to date",
+    "sandbox.seal_changed": "The seal was changed from outside",
     "sandbox.ending": "Access revoked; teardown began",
+    "sandbox.stuck": "Stuck: the cluster does not let go of it",
     "sandbox.ended": "Gone; receipt written",
     "sandbox.failed": "Failed; what was made is gone",
+    "sandbox.egress_granted": "A way out granted",
+    "sandbox.egress_ended": "A way out ended",
+    "cluster.registered": "Cluster registered",
+    "cluster.changed": "Cluster changed",
+    "cluster.enabled": "Cluster takes new sandboxes again",
+    "cluster.disabled": "Cluster takes no new sandboxes",
+    "cluster.trusted": "Cluster trusted again",
+    "cluster.distrusted": "Cluster not trusted any more",
+    "cluster.checked": "Cluster checked",
+    "cluster.adopted": "Another cluster taken for the one that was",
+    "orphan.quarantined": "Something without an owner cut off",
+    "orphan.kept": "Something without an owner is kept",
+    "orphan.deletion_ordered": "Something without an owner is not waited for",
+    "orphan.deleted": "Something without an owner is deleted",
+    "orphan.closed": "Something without an owner is gone, or has one",
+    "restore.detected": "The database is an older one than it was",
+    "restore.confirmed": "Restore of the database confirmed",
+    "quota.changed": "Quota changed",
+    "engine.paused": "Everything paused",
+    "engine.resumed": "Running again after a pause",
+    "engine.deletions_stopped": "Deletions stopped",
+    "engine.deletions_allowed": "Deletions allowed again",
+    "alarm.raised": "Alarm raised",
+    "alarm.cleared": "Alarm cleared",
     "token.issued": "API token made",
     "token.revoked": "API token revoked",
     "fetches.sealed": "Fetches sealed",
+}
+
+ALARMS: Final[dict[str, str]] = {
+    "seal_failed": "A seal does not hold",
+    "seal_unproven": "A seal cannot be proven for now",
+    "seal_changed": "A seal was changed from outside",
+    "cluster_untrusted": "A cluster is not trusted any more",
+    "cluster_down": "A cluster does not answer",
+    "deletions_stopped": "Deletions are stopped",
+    "restored": "The database was restored from a copy",
+    "stuck": "A teardown is stuck",
+    "orphan": "Something without an owner in a cluster",
+    "isolated": "A sandbox was isolated",
+    "listing_old": "A cluster was not seen for too long",
+    "cluster_changed": "Another cluster answers in a cluster's place",
+    "drift_stays": "Something does not stay as it should be",
+}
+CAUSES: Final[dict[str, str]] = {
+    "opening": "before anybody got in",
+    "scheduled": "as every so often",
+    "changed": "because a policy had changed",
+    "waking": "before it was opened again",
+    "release": "before it was released",
 }
 
 
@@ -73,6 +137,14 @@ def remaining(left: timedelta) -> str:
         rest = seconds % size // smaller[0] if smaller else 0
         return f"{text} {rest} {smaller[1]}" if smaller and rest else text
     return "0 s"
+
+
+def elapsed(length: timedelta) -> str:
+    """As exactly as a step needs it: "340 ms", "2.1 s", then as `remaining`."""
+    seconds = max(0.0, length.total_seconds())
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 60 else remaining(length)
 
 
 def span(length: timedelta) -> str:
@@ -99,6 +171,12 @@ def action(name: str, data: Mapping[str, Any]) -> str:
     """A ledger action for people; one that is not listed here is shown readably, never hidden."""
     if name == "request.submitted" and data.get("kind") == "extension":
         return "More time requested"
+    if name == "request.submitted" and data.get("kind") == "egress":
+        return "A way out requested"
+    if name in ("sandbox.egress_granted", "sandbox.egress_ended") and data.get("to"):
+        return f"{ACTIONS[name]}: {data['to']}"
+    if name == "sandbox.ending" and "stuck_seconds" in data:
+        return "What held it let go; teardown goes on"
     return ACTIONS.get(name) or name.replace(".", " ").replace("_", " ").capitalize()
 
 
@@ -110,6 +188,8 @@ def conditions(rule: Mapping[str, Any]) -> list[str]:
         ("risks", "The profile’s risk is {}"),
         ("profiles", "The profile is {}"),
     )
+    if rule.get("outcome") == "approve" and not rule.get("kinds"):
+        rule = {**rule, "kinds": APPROVED_UNNAMED}  # as policy reads it
     said = [text.format(" or ".join(rule[name])) for name, text in lists if rule.get(name)]
     if rule.get("gpu") is not None:
         said.append("It has a GPU" if rule["gpu"] else "It has no GPU")

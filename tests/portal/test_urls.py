@@ -52,6 +52,7 @@ ASKED = {
     "data_class": "public",
     "answers": {},
 }
+WAY = {"host": "api.example.org", "port": 443, "reason": "Load the sample"}
 FORM = {
     **ASKED,
     "tools": "rich",
@@ -75,6 +76,21 @@ PAGES = [
         "POST", "sandboxes/<int:sandbox_id>/extend", "302 404 302 404 404 404", duration="P1D", reason="More"
     ),
     _line("POST", "sandboxes/<int:sandbox_id>/end", "302 404 302 302 403 302"),
+    _line("GET", "sandboxes/<int:sandbox_id>/egress", "302 404 200 200 200 200"),
+    _line("POST", "sandboxes/<int:sandbox_id>/egress", "302 404 302 404 404 404", **WAY),
+    _line("POST", "sandboxes/<int:sandbox_id>/egress/<int:exception_id>/end", "302 404 302 302 403 302"),
+    _line("POST", "sandboxes/<int:sandbox_id>/hibernate", "302 404 302 403 403 403"),
+    _line("POST", "sandboxes/<int:sandbox_id>/wake", "302 404 302 403 403 403"),
+    _line("POST", "sandboxes/<int:sandbox_id>/isolate", "302 404 403 302 403 302", reason="Odd"),
+    _line("POST", "sandboxes/<int:sandbox_id>/release", "302 404 403 302 403 302", reason="Fine"),
+    _line(
+        "POST", "sandboxes/<int:sandbox_id>/hold", "302 404 403 403 403 302", until="2999-01-01", reason="Law"
+    ),
+    _line("POST", "sandboxes/<int:sandbox_id>/lift", "302 404 403 403 403 302", reason="Settled"),
+    _line("GET", "sandboxes/<int:sandbox_id>/receipt.json", "302 404 404 404 404 404"),  # not over yet
+    _line("GET", "receipts/key", "200"),
+    _line("GET", "receipts/verify", "200"),
+    _line("POST", "receipts/verify", "422", text="no receipt"),
     _line("GET", "reports/usage", "302 403 403 403 200 200"),
     _line("GET", "reports/usage.csv", "302 403 403 403 200 200"),
     _line("GET", "ledger", "302 403 403 403 200 200"),
@@ -83,6 +99,17 @@ PAGES = [
     _line("POST", "profile/tokens", "302 200 200 200 200 200", name="laptop", days="7"),
     _line("POST", "profile/tokens/<int:token_id>/revoke", "302 404 302 404 404 404"),
     _line("GET", "rules", "302 200 200 200 200 200"),
+    _line("GET", "operate", "302 403 403 403 403 200"),
+    _line("POST", "operate/act", "302 403 403 403 403 302", action="pause", reason="Maintenance"),
+    _line("POST", "operate/orphans/<int:orphan_id>/<slug:action>", "302 403 403 403 403 302"),
+    _line("GET", "operate/clusters", "302 403 403 403 403 200"),
+    _line("POST", "operate/register", "302 403 403 403 403 422"),
+    _line("GET", "operate/clusters/<str:name>", "302 403 403 403 403 200"),
+    _line("POST", "operate/clusters/<str:name>/act", "302 403 403 403 403 302", action="check"),
+    _line("GET", "operate/quotas", "302 403 403 403 403 200"),
+    _line("POST", "operate/quotas/change", "302 403 403 403 403 302", scope="person", sandboxes="5"),
+    _line("GET", "alarms", "302 403 403 200 200 200"),
+    _line("POST", "alarms/<int:alarm_id>/clear", "302 403 403 403 403 302"),
 ]
 SIGN_IN = [
     _line("GET", "accounts/login/", "200 302 302 302 302 302"),
@@ -103,6 +130,7 @@ API = [
     _line("GET", "api/v1/openapi.json", "200"),
     _line("GET", "api/v1/requests", "401 200 200 200 200 200"),
     _line("POST", "api/v1/requests", "401 201 201 201 201 201", **ASKED),
+    _line("POST", "api/v1/requests/preview", "401 200 200 200 200 200", **ASKED),
     _line("GET", "api/v1/requests/<int:request_id>", "401 404 200 200 200 200"),
     _line("POST", "api/v1/requests/<int:request_id>/decision", "401 403 403 200 403 200", decision="approve"),
     _line("POST", "api/v1/requests/<int:request_id>/withdraw", "401 404 200 403 403 403"),
@@ -116,7 +144,28 @@ API = [
         reason="More",
     ),
     _line("POST", "api/v1/sandboxes/<int:sandbox_id>/end", "401 404 202 202 403 202"),
+    _line("GET", "api/v1/sandboxes/<int:sandbox_id>/egress", "401 404 200 200 200 200"),
+    _line("POST", "api/v1/sandboxes/<int:sandbox_id>/egress", "401 404 201 404 404 404", **WAY),
+    _line(
+        "POST",
+        "api/v1/sandboxes/<int:sandbox_id>/egress/<int:exception_id>/end",
+        "401 404 200 200 403 200",
+    ),
+    _line("GET", "api/v1/sandboxes/<int:sandbox_id>/connections", "401 404 200 200 200 200"),
+    _line("POST", "api/v1/sandboxes/<int:sandbox_id>/hibernate", "401 404 202 403 403 403"),
+    _line("POST", "api/v1/sandboxes/<int:sandbox_id>/wake", "401 404 202 403 403 403"),
+    _line("POST", "api/v1/sandboxes/<int:sandbox_id>/isolate", "401 403 403 202 403 202", reason="Odd"),
+    _line("POST", "api/v1/sandboxes/<int:sandbox_id>/release", "401 403 403 409 403 409", reason="Fine"),
+    _line(
+        "POST",
+        "api/v1/sandboxes/<int:sandbox_id>/hold",
+        "401 403 403 403 403 200",
+        until="2999-01-01T00:00:00Z",
+        reason="Law",
+    ),
+    _line("POST", "api/v1/sandboxes/<int:sandbox_id>/lift", "401 403 403 403 403 200", reason="Settled"),
     _line("GET", "api/v1/sandboxes/<int:sandbox_id>/installs", "401 404 200 200 200 200"),
+    _line("GET", "api/v1/sandboxes/<int:sandbox_id>/receipt", "401 404 404 404 404 404"),  # not over yet
     _line("GET", "api/v1/reports/usage", "401 403 403 403 200 200"),
     _line("GET", "api/v1/audit", "401 403 403 403 200 200"),
     _line("GET", "api/v1/audit/verify", "401 403 403 403 200 200"),
@@ -149,14 +198,23 @@ def cast(alice: User, bob: User, iris: User, omar: User, ada: User) -> dict[str,
 
 @pytest.fixture
 def ids(bob: User) -> dict[str, int]:
-    """Of what bob has: a request that waits, a sandbox that is ready, a token."""
+    """Of what bob has: a request that waits, a sandbox that is ready with a way out, a token."""
     token, _ = issue(user=bob, name="bob's", expires_in=timedelta(days=1), by=None)
-    return {"request_id": world.wait(bob).pk, "sandbox_id": world.ready(bob).pk, "token_id": token.pk}
+    sandbox = world.ready(bob)
+    return {
+        "request_id": world.wait(bob).pk,
+        "sandbox_id": sandbox.pk,
+        "exception_id": world.way_out(sandbox).pk,
+        "token_id": token.pk,
+        "alarm_id": world.alarm().pk,
+        "orphan_id": world.orphan().pk,
+    }
 
 
 def _address(pattern: str, ids: dict[str, int]) -> str:
     for name, value in ids.items():
         pattern = pattern.replace(f"<int:{name}>", str(value))
+    pattern = pattern.replace("<str:name>", "simulated").replace("<slug:action>", "keep")
     return "/" + pattern.removeprefix("^").removesuffix("(?:/|$)")
 
 

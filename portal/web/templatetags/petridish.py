@@ -1,6 +1,7 @@
 """Template tags: moments, clocks, badges and the dish."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -12,12 +13,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from portal.approvals.durations import words
+from portal.approvals.egress import way_of
 from portal.approvals.profiles import all_profiles
 from portal.web import words as say
 from sandboxes.audit.models import Entry
 from sandboxes.lifecycle import queries as lifecycle
-from sandboxes.lifecycle.models import Sandbox
-from sandboxes.lifecycle.phases import Phase
+from sandboxes.lifecycle.models import Sandbox, Step
+from sandboxes.lifecycle.phases import OPENED, Phase
 
 register = template.Library()
 
@@ -103,6 +105,12 @@ def profile_title(name: str) -> str:
 
 
 @register.filter
+def way(egress: dict[str, Any]) -> str:
+    """Where a way out that was asked for leads: "api.example.org:443"."""
+    return str(way_of(egress))
+
+
+@register.filter
 def status(sandbox: Sandbox) -> str:
     return lifecycle.status(sandbox)
 
@@ -129,6 +137,31 @@ def told(entry: Entry) -> str:
 @register.filter
 def role(name: str) -> str:
     return say.ROLES.get(name, name)
+
+
+@register.filter
+def item(mapping: Mapping[str, Any], key: str) -> Any:
+    """One value of a mapping, by a name that is itself a value."""
+    return mapping.get(key, "")
+
+
+@register.filter
+def alarm_title(kind: str) -> str:
+    return say.ALARMS.get(kind, kind.replace("_", " ").capitalize())
+
+
+@register.filter
+def cause(name: str) -> str:
+    """Why the seal was tested."""
+    return say.CAUSES.get(name, name)
+
+
+@register.filter
+def took(step: Step) -> str:
+    """How long a step was under way: "340 ms", "2.1 s", "3 min 4 s"."""
+    if step.ended_at is None:
+        return ""
+    return say.elapsed(step.ended_at - step.started_at)
 
 
 @register.simple_tag
@@ -162,7 +195,7 @@ def dish(sandbox: Sandbox, contents: int = 0) -> dict[str, Any]:
 
 def _share_left(sandbox: Sandbox) -> int:
     """Percent of the lease; what is on its way shows a quarter, which the stylesheet turns."""
-    if sandbox.phase != Phase.READY or sandbox.expires_at is None:
+    if sandbox.phase not in OPENED or sandbox.expires_at is None:
         return 0 if sandbox.phase in (Phase.ENDED, Phase.FAILED) else 25
     left = (sandbox.expires_at - timezone.now()) / sandbox.lease
     return round(100 * min(1.0, max(0.0, left)))

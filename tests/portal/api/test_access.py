@@ -24,6 +24,18 @@ TABLE: dict[tuple[str, str], frozenset[Role]] = {
     ("POST", "/sandboxes/{sandbox_id}/extend"): EVERYBODY,
     ("POST", "/sandboxes/{sandbox_id}/end"): EVERYBODY,
     ("GET", "/sandboxes/{sandbox_id}/installs"): EVERYBODY,
+    ("POST", "/requests/preview"): EVERYBODY,
+    ("GET", "/sandboxes/{sandbox_id}/receipt"): EVERYBODY,
+    ("GET", "/sandboxes/{sandbox_id}/egress"): EVERYBODY,
+    ("POST", "/sandboxes/{sandbox_id}/egress"): EVERYBODY,
+    ("POST", "/sandboxes/{sandbox_id}/egress/{exception_id}/end"): EVERYBODY,
+    ("GET", "/sandboxes/{sandbox_id}/connections"): EVERYBODY,
+    ("POST", "/sandboxes/{sandbox_id}/hibernate"): EVERYBODY,
+    ("POST", "/sandboxes/{sandbox_id}/wake"): EVERYBODY,
+    ("POST", "/sandboxes/{sandbox_id}/isolate"): frozenset({Role.APPROVER, Role.ADMIN}),
+    ("POST", "/sandboxes/{sandbox_id}/release"): frozenset({Role.APPROVER, Role.ADMIN}),
+    ("POST", "/sandboxes/{sandbox_id}/hold"): frozenset({Role.ADMIN}),
+    ("POST", "/sandboxes/{sandbox_id}/lift"): frozenset({Role.ADMIN}),
     ("GET", "/reports/usage"): frozenset({Role.AUDITOR, Role.ADMIN}),
     ("GET", "/audit"): frozenset({Role.AUDITOR, Role.ADMIN}),
     ("GET", "/audit/verify"): frozenset({Role.AUDITOR, Role.ADMIN}),
@@ -32,7 +44,7 @@ OPERATIONS = sorted(TABLE)
 
 
 def _path(template: str) -> str:
-    return template.format(request_id=1, sandbox_id=1)
+    return template.format(request_id=1, sandbox_id=1, exception_id=1)
 
 
 def test_the_table_names_every_operation() -> None:

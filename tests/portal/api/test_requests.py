@@ -7,6 +7,7 @@ import pytest
 
 from portal.accounts.models import User
 from portal.approvals.models import Request
+from sandboxes.lifecycle.models import Quota
 from tests.portal.api.conftest import Caller, is_problem
 
 
@@ -168,3 +169,33 @@ def test_an_empty_filter_is_none(alice: User, asked: dict[str, Any]) -> None:
     caller.post("/requests", asked)
     assert len(caller.get("/requests", state="").json()) == 1
     is_problem(caller.get("/requests", state="lost"), 422, "invalid")
+
+
+def test_a_preview_says_verdict_and_quotas_and_writes_nothing(alice: User, asked: dict[str, Any]) -> None:
+    Quota.objects.all().delete()
+    Quota.objects.create(scope="department", subject=alice.department, sandboxes=1)
+    caller = Caller(alice)
+    found = caller.post("/requests/preview", asked).json()
+    assert (found["outcome"], found["quota"]["fits"], found["quota"]["position"]) == ("approve", True, None)
+    assert found["quota"]["lines"] == [
+        {"text": "Department Research: 0 of 1 sandbox, this makes 1.", "fits": True, "remedy": ""}
+    ]
+    assert not Request.objects.exists()
+    caller.post("/requests", asked)
+    quota = caller.post("/requests/preview", asked).json()["quota"]
+    assert (quota["fits"], quota["position"]) == (False, 1)
+    assert quota["lines"][0]["remedy"] == "1 of its 1 sandboxes would have to end."
+    is_problem(caller.post("/requests/preview", {**asked, "profile": "lost"}), 422, "invalid")
+
+
+def test_full_means_queued_with_a_position(alice: User, asked: dict[str, Any]) -> None:
+    Quota.objects.update_or_create(scope="person", subject="alice", defaults={"sandboxes": 0})
+    caller = Caller(alice)
+    made = [caller.post("/requests", asked).json()["sandbox"] for _ in range(2)]
+    shown = caller.get(f"/sandboxes/{made[1]}").json()
+    assert (shown["phase"], shown["queue_position"], shown["cluster"]) == ("queued", 2, "")
+    assert "It is number 2 in the queue." in shown["status"]
+    listed = caller.get("/sandboxes").json()
+    assert [(row["id"], row["queue_position"]) for row in listed] == [(made[1], 2), (made[0], 1)]
+    assert caller.post(f"/sandboxes/{made[0]}/end").status_code == 202
+    assert caller.get(f"/sandboxes/{made[1]}").json()["queue_position"] == 1

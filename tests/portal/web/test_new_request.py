@@ -8,6 +8,7 @@ from django.test import Client
 
 from portal.accounts.models import User
 from portal.approvals.models import Request, State
+from sandboxes.lifecycle.models import Quota
 from sandboxes.lifecycle.phases import Phase
 from tests.portal.web import world
 
@@ -135,6 +136,32 @@ def test_the_panel_says_nothing_twice(panel: Callable[..., Any]) -> None:
     said = panel().content.decode().split('name="said" value="')[1].split('"')[0]
     assert panel(said=said).status_code == 204
     assert panel(said=said, profile="gpu").status_code == 200
+
+
+def test_the_panel_shows_the_arithmetic_of_the_quotas(panel: Callable[..., Any], alice: User) -> None:
+    Quota.objects.all().delete()
+    Quota.objects.create(scope="person", subject="", sandboxes=1)
+    assert "You: 0 of 1 sandbox, this makes 1." in panel().content.decode()
+    world.ask(alice)
+    shown = panel().content.decode()
+    assert "You: 1 of 1 sandbox, this would make 2." in shown
+    assert "One of these would have to end" in shown
+    assert "as number 1 in the queue" in shown
+    assert panel(profile="gpu", data_class="personal").content.decode().count("sandbox, this") == 0
+
+
+def test_a_request_that_finds_no_room_is_queued_and_says_so(
+    send: Callable[..., Any], client_of: ClientOf, alice: User
+) -> None:
+    Quota.objects.update_or_create(scope="person", subject="alice", defaults={"sandboxes": 0})
+    answer = send()
+    made = Request.objects.get()
+    assert made.state == State.APPROVED
+    assert made.sandbox is not None
+    assert (made.sandbox.phase, made.sandbox.department) == (Phase.QUEUED, alice.department)
+    page = client_of(alice).get(answer["Location"]).content.decode()
+    assert "It is number 1 in the queue." in page
+    assert "alice: at most 0 sandboxes, and one alone takes 1." in page
 
 
 def test_nobody_signed_in_sends_nothing(client: Client, db: None) -> None:

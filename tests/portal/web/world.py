@@ -9,10 +9,12 @@ from portal.accounts.models import User
 from portal.approvals import services
 from portal.approvals.drafts import QUESTIONS, parse_draft
 from portal.approvals.models import Request
-from sandboxes.lifecycle.models import Probe, Receipt, Sandbox
+from sandboxes.lifecycle import alarms, clock, egress
+from sandboxes.lifecycle.models import Alarm, EgressException, Orphan, Probe, Receipt, Sandbox
 from sandboxes.lifecycle.moves import move, start_ending
 from sandboxes.lifecycle.phases import Phase
 from sandboxes.lifecycle.tokens import digest, index_token
+from sandboxes.lifecycle.ways import Way
 from sandboxes.usage.models import Install
 
 ANSWERS = {key: f"My answer to {key}" for key in QUESTIONS}
@@ -64,6 +66,14 @@ def ready(owner: User, **changes: Any) -> Sandbox:
     return sandbox
 
 
+def way_out(sandbox: Sandbox, host: str = "data.example.org", port: int = 443) -> EgressException:
+    """A way out that somebody granted, for an hour."""
+    until = clock.now() + timedelta(hours=1)
+    return egress.grant(
+        sandbox_id=sandbox.pk, way=Way("", host, port), reason="Load the sample", until=until, by=None
+    )
+
+
 def over(sandbox: Sandbox, *, reason: str = "expired", failure: str = "") -> Sandbox:
     """Ended with a receipt; with a `failure`, failed."""
     start_ending(sandbox, reason=reason, failure=failure)
@@ -90,4 +100,22 @@ def install(sandbox: Sandbox, project: str, version: str = "1.0", *, ago: timede
         size=2048,
         client="pip 26.3",
         at=timezone.now() - ago,
+    )
+
+
+def alarm(kind: str = "stuck", subject: str = "installation") -> Alarm:
+    """An open alarm."""
+    alarms.alarm(kind, subject, "Somebody has to look.")
+    return Alarm.objects.get(kind=kind, subject=subject, cleared_at=None)
+
+
+def orphan(name: str = "sbx-nobody") -> Orphan:
+    """A namespace that no row knows, cut off already."""
+    return Orphan.objects.create(
+        cluster="simulated",
+        kind="Namespace",
+        name=name,
+        uid=f"uid-of-{name}",
+        quarantined_at=timezone.now(),
+        delete_after=timezone.now() + timedelta(days=1),
     )
