@@ -1,6 +1,6 @@
 """The fixed cast, and how they sign in. The environment itself is made in `tests/plugin.py`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 
 import pytest
@@ -12,13 +12,16 @@ from pytest_django import DjangoDbBlocker
 from portal.accounts.models import User
 from portal.accounts.permissions import Role
 from portal.approvals.models import Rule
+from sandboxes.lifecycle import claims
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Tests that commit are cleaned up with TRUNCATE, which the ledger's trigger refuses (its own test turns it on)."""
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute("ALTER TABLE audit_entry DISABLE TRIGGER audit_entry_table")
+    yield
+    claims.leave()  # the worker's own connection would keep the database from being dropped
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 150.0  # seconds; the machine may be busy with other tests
 NOWHERE = "http://127.0.0.1:9/simple/"
 READY = "Petridish is ready: "
+CHILDREN = (
+    "simulator", "uvicorn", "sandboxes.index", "sandboxes.index.egress", "queue worker", "queue beat",
+)  # fmt: skip
 
 
 class Petridish:
@@ -27,14 +30,16 @@ class Petridish:
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
-        self.port, self.index_port = free_port(), free_port()
+        self.port, self.index_port, self.egress_port = free_port(), free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.index_url = f"http://127.0.0.1:{self.index_port}"
+        self.egress_url = f"http://127.0.0.1:{self.egress_port}"
         self.output = data_dir.with_name(data_dir.name + ".out")
         given = {
             "DATA_DIR": str(data_dir),
             "PORT": str(self.port),
             "INDEX_PORT": str(self.index_port),
+            "EGRESS_PROXY_PORT": str(self.egress_port),
             "INDEX_UPSTREAM": NOWHERE,
         }
         kept = {name: value for name in ("PATH", "HOME", "LANG") if (value := os.environ.get(name))}
@@ -83,8 +88,8 @@ class Petridish:
         found = {}
         for process in psutil.Process(self.pid).children():
             command = _command(process)
-            for name in ("simulator", "uvicorn", "sandboxes.index", "queue worker", "queue beat"):
-                if name in command:
+            for name in CHILDREN:
+                if f"{name} " in command:
                     found[name] = process
         return found
 

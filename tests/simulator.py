@@ -35,6 +35,11 @@ class Simulator:
         assert "ready" in line, line
         self.port = int(line.rpartition(":")[2])
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """As a power cut would: nothing is asked."""
         if self._process is not None:

@@ -74,14 +74,21 @@ def test_manage_py_finds_the_running_database(petridish: Petridish) -> None:
     assert subprocess.run(command, env=environ, cwd=ROOT, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["queue worker", "uvicorn", "sandboxes.index", "simulator", "queue beat"])
+@pytest.mark.parametrize(
+    "name",
+    ["queue worker", "uvicorn", "sandboxes.index", "sandboxes.index.egress", "simulator", "queue beat"],
+)
 def test_a_child_that_is_killed_comes_back(petridish: Petridish, name: str) -> None:
     before = petridish.children()[name]
     before.kill()
 
     wait_for(lambda: (found := petridish.children().get(name)) is not None and found.pid != before.pid)
 
-    ports = {"uvicorn": petridish.port, "sandboxes.index": petridish.index_port}
+    ports = {
+        "uvicorn": petridish.port,
+        "sandboxes.index": petridish.index_port,
+        "sandboxes.index.egress": petridish.egress_port,
+    }
     if name in ports:
         wait_for(lambda: _answers(ports[name]))
     assert any("killed by SIGKILL) and is started again" in line for line in petridish.lines)
@@ -128,7 +135,7 @@ def test_stopped_lost_and_killed_it_comes_up_again_as_it_was(tmp_path: Path) -> 
         assert petridish.processes() == []
 
 
-@pytest.mark.parametrize("name", ["PORT", "INDEX_PORT"])
+@pytest.mark.parametrize("name", ["PORT", "INDEX_PORT", "EGRESS_PROXY_PORT"])
 def test_a_port_in_use_is_one_clear_line(tmp_path: Path, name: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -139,11 +146,14 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path, name: str) -> None:
         )
 
 
-def test_one_port_for_both_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("PORT", "INDEX_PORT"), ("PORT", "EGRESS_PROXY_PORT"), ("INDEX_PORT", "EGRESS_PROXY_PORT")],
+)
+def test_one_port_for_both_is_refused(tmp_path: Path, one: str, other: str) -> None:
     port = str(free_port())
-    _is_refused(
-        Petridish(tmp_path / "data", PORT=port, INDEX_PORT=port), f"PORT and INDEX_PORT are both {port}"
-    )
+    both = Petridish(tmp_path / "data", **{one: port, other: port})
+    _is_refused(both, f"{one} and {other} are both {port}")
 
 
 @pytest.mark.parametrize(
@@ -152,6 +162,7 @@ def test_one_port_for_both_is_refused(tmp_path: Path) -> None:
         ({"PORT": "eighty"}, "PORT is 'eighty'"),
         ({"INDEX_BIND": "203.0.113.9"}, "INDEX_BIND is '203.0.113.9', no address of this machine"),
         ({"KUBE_CONTEXT": "lab", "KUBECONFIG": "/nowhere/at/all"}, "is not a file"),
+        ({"EGRESS_INSIDE": "git.example.org"}, "EGRESS_INSIDE has 'git.example.org'"),
         (
             {"DATABASE_URL": "postgresql://127.0.0.1:9/petridish"},
             "The database (DATABASE_URL) does not answer",

@@ -1,0 +1,1 @@
+"""Benchmarks: ratios and budgets, measured; never tests. See README.md."""
