@@ -117,6 +117,12 @@ ALARMS: Final[dict[str, str]] = {
     "cluster_changed": "Another cluster answers in a cluster's place",
     "drift_stays": "Something does not stay as it should be",
 }
+PROBES: Final[dict[str, tuple[str, str]]] = {
+    "holds": ("The seal holds", "good"),
+    "open": ("The seal does not hold", "bad"),
+    "unusable": ("The test was of no use", "wait"),
+    "unproven": ("Not proven this time", "wait"),
+}
 CAUSES: Final[dict[str, str]] = {
     "opening": "before anybody got in",
     "scheduled": "as every so often",

@@ -470,14 +470,15 @@ def test_owners_enter_their_pods_and_petridish_does_not(world: World, sealed: tu
     found = next(iter(world.admin.api.list(POD, name)))["metadata"]["name"]
     query = {"command": "true", "stdout": "true"}
 
-    def enter(api: Api) -> object:
-        return api._call("POST", f"{POD.path(name, found)}/exec", query)
+    def enter(api: Api, pod: str = found) -> object:
+        return api._call("POST", f"{POD.path(name, pod)}/exec", query)
 
     alice = impersonating(world.kubeconfig, "alice@example.com", "system:authenticated")
     # 400: an exec wants to upgrade its connection, which this client does not; it was let in so far.
     with pytest.raises(StatusRefusedError, match=r"\(400\).*[Uu]pgrade"):
         wait_for(lambda: enter(alice.api))
     refused(lambda: enter(world.petridish.api), "enters no pod")
+    refused(lambda: enter(alice.api, "probe"), "nobody enters the pod that tests the seal")
 
 
 def test_petridish_does_all_its_work_as_its_own_account(world: World) -> None:
@@ -493,7 +494,7 @@ def test_the_survey_sees_the_rights_and_the_policies(world: World) -> None:
         policy for policy in found.admission or () if policy.installation_id == world.platform.installation_id
     ]
     assert {policy.name.removeprefix(f"{world.platform.name}-") for policy in ours} == {
-        *("workloads", "services", "seal", "namespaces", "reach"),
+        *("workloads", "services", "seal", "probe", "namespaces", "reach"),
     }
     assert all(policy.enforced and not policy.warnings for policy in ours)
 

@@ -167,7 +167,12 @@ def took(step: Step) -> str:
 @register.simple_tag
 def badge(kind: str, value: str) -> SafeString:
     """A phase, state or outcome as a word with a shape."""
-    known = {"phase": say.PHASES, "state": say.STATES, "outcome": say.OUTCOMES}[kind]
+    known = {
+        "phase": say.PHASES,
+        "state": say.STATES,
+        "outcome": say.OUTCOMES,
+        "outcome_of_probe": say.PROBES,
+    }[kind]
     word, look = known.get(value, (value, "done"))
     return format_html('<span class="badge {}">{}</span>', look, word)
 

@@ -83,7 +83,7 @@ def test_every_policy_fails_closed_denies_and_says_why(objects: list[KubeObject]
         if item["kind"] == "ValidatingAdmissionPolicyBinding"
     }
     found = policies(objects)
-    assert len(found) == 5
+    assert len(found) == 6
     for policy in found:
         assert policy["spec"]["failurePolicy"] == "Fail"
         assert bound[policy["metadata"]["name"]] == ["Deny"]
@@ -110,7 +110,11 @@ def test_nobody_is_kept_from_entering_his_own_pods(objects: list[KubeObject]) ->
         if policy["metadata"]["name"].endswith("-reach"):
             continue
         for rule in policy["spec"]["matchConstraints"]["resourceRules"]:
-            assert "CONNECT" not in rule["operations"]
+            if policy["metadata"]["name"].endswith("-probe"):
+                (one,) = policy["spec"]["validations"]
+                assert one["expression"] == "request.name != 'probe'"
+            else:
+                assert "CONNECT" not in rule["operations"]
 
 
 def test_petridishs_own_namespace_is_no_sandbox(objects: list[KubeObject]) -> None:
