@@ -18,7 +18,7 @@ from typing import Final
 from django.conf import settings
 from django.db import close_old_connections, connection
 
-from sandboxes.lifecycle import claims, engine
+from sandboxes.lifecycle import claims, engine, restore
 from sandboxes.lifecycle.claims import Claim
 from sandboxes.lifecycle.models import RegisteredCluster
 
@@ -68,6 +68,8 @@ class Crew:
             self._news.wait(_LOOK_EVERY)
             self._news.clear()
             try:
+                # Before anything else, each time: an old row of a restored database may ask for a deletion.
+                restore.check()
                 self._hand_out()
             except Exception:
                 logger.exception("Looking for work failed; it is tried again.")

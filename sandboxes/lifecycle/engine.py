@@ -15,7 +15,7 @@ from typing import Final
 from django.db.models import F
 
 from sandboxes.errors import PermanentError, PetridishError, TemporaryError
-from sandboxes.lifecycle import claims, clock, expiry, limits, steps, switch
+from sandboxes.lifecycle import claims, clock, expiry, limits, restore, steps, switch
 from sandboxes.lifecycle.claims import Claim
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.timing import backoff
@@ -35,6 +35,7 @@ def sweep() -> int:
     """Ends leases that are over, and works once on everything that is due; how many sandboxes it worked on."""
     if switch.paused():
         return 0
+    restore.check()  # before anything else: an old row of a restored database may ask for a deletion
     expiry.run()
     worked: list[int] = []
     while found := claims.take(1, but=worked):

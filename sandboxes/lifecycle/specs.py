@@ -1,5 +1,6 @@
 """From a row to the objects of its sandbox, and what the seal has to know of the cluster for that."""
 
+import logging
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,8 @@ from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.images import check_image
 from sandboxes.cluster.profiles import Profile
 from sandboxes.cluster.render import Rendered, Templates, load_templates, render
-from sandboxes.cluster.spec import DnsAddress, SandboxSpec, Target
+from sandboxes.cluster.seal import check_egress
+from sandboxes.cluster.spec import DnsAddress, EgressBlock, SandboxSpec, Target
 from sandboxes.cluster.targets import without_doubles
 from sandboxes.errors import InvalidInputError, TemporaryError
 from sandboxes.lifecycle import egress
@@ -26,6 +28,7 @@ from sandboxes.lifecycle.phases import Phase
 from sandboxes.lifecycle.queries import credentialed_index_url
 from sandboxes.lifecycle.tokens import index_token
 
+logger = logging.getLogger(__name__)
 _FACTS_LIVE = 60.0  # seconds
 
 
@@ -164,7 +167,7 @@ def rendered(sandbox: Sandbox, cluster: Cluster) -> Rendered:
     _check_image(profile.image)
     known = facts(cluster)
     index = _Service.at(settings.INDEX_URL)
-    blocks = egress.active_blocks(sandbox)
+    closed, blocks = _open_blocks(sandbox, cluster)
     spec = SandboxSpec(
         sandbox_id=sandbox.pk,
         installation_id=settings.INSTALLATION_ID,
@@ -181,12 +184,34 @@ def rendered(sandbox: Sandbox, cluster: Cluster) -> Rendered:
         dns=known.dns,
         isolated=sandbox.phase == Phase.ISOLATED,
         egress=blocks,
-        closed=closed_ranges(cluster) if blocks else (),
+        closed=closed,
         run=run_of(sandbox),
         **_of_profile(profile),
         **_proxy(sandbox),
     )
     return render(spec, templates())
+
+
+def _open_blocks(sandbox: Sandbox, cluster: Cluster) -> tuple[tuple[str, ...], tuple[EgressBlock, ...]]:
+    """The cluster's own ranges, and the exceptions that hold none of them.
+
+    The cluster may grow into a block that was fine when it was allowed. It is closed then, not
+    an error: `egress.keep` ends it with a word to its owner, and until that the rest must go on.
+    """
+    blocks = egress.active_blocks(sandbox)
+    if not blocks:
+        return (), ()
+    closed = closed_ranges(cluster)
+    return closed, tuple(block for block in blocks if _is_clear(block, closed))
+
+
+def _is_clear(block: EgressBlock, closed: tuple[str, ...]) -> bool:
+    try:
+        check_egress((block,), closed)
+    except InvalidInputError as error:
+        logger.warning("An egress exception is left out: %s", error)
+        return False
+    return True
 
 
 def run_of(sandbox: Sandbox) -> str:

@@ -1,5 +1,6 @@
 """Ways out: granted with a date, carried out as one policy each, and gone on their date."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -316,6 +317,15 @@ class TestInTheCluster:
         assert row.removed_at is None
         box.refresh_from_db()
         assert box.inspect_due  # who did that is for the inspection to say
+
+    def test_a_block_the_cluster_grew_into_is_left_out_and_the_rest_is_made(
+        self, box: Sandbox, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        grant(box)
+        other = grant(box, replace(BLOCK, cidr="198.51.100.0/24"))
+        monkeypatch.setattr(specs, "closed_ranges", lambda cluster: ("203.0.113.77",))
+        names = {item["metadata"]["name"] for item in specs.rendered(box, cluster).seal}
+        assert {name for name in names if name.startswith("egress-")} == {f"egress-{other.pk}"}
 
     def test_a_cluster_that_grew_into_the_block_ends_it(
         self, box: Sandbox, cluster: Cluster, monkeypatch: pytest.MonkeyPatch

@@ -19,6 +19,7 @@ from sandboxes.cluster.canary import canary_namespace
 from sandboxes.cluster.driver import Cluster
 from sandboxes.errors import ConflictError, InvalidInputError
 from sandboxes.lifecycle import clock, engine, observing, orphans, restore, services, switch
+from sandboxes.lifecycle.crew import Crew
 from sandboxes.lifecycle.models import Alarm, Orphan, RegisteredCluster, Sandbox
 from sandboxes.lifecycle.phases import Phase
 from tests.sandboxes.lifecycle.by_hand import ByHand
@@ -147,6 +148,27 @@ class TestDetection:
         assert Entry.objects.filter(action="restore.detected").count() == 1
         assert not restore.check()  # and says so once
         assert Entry.objects.filter(action="restore.detected").count() == 1
+
+    def test_before_the_first_old_row_is_worked_on(self, story: Story) -> None:
+        """A lease that was extended after the backup looks over: the very first sweep must not take it away."""
+        assert switch.may_delete()
+        engine.sweep()
+        assert not switch.may_delete()
+
+    def test_a_crew_looks_before_it_hands_anything_out(
+        self, story: Story, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        order: list[str] = []
+        monkeypatch.setattr(restore, "check", lambda: order.append("restore"))
+        monkeypatch.setattr(Crew, "_hand_out", lambda self: order.append("work"))
+        crew = Crew(1)
+        crew.start()
+        crew.wake()
+        wait_until = time.monotonic() + 5
+        while len(order) < 2 and time.monotonic() < wait_until:
+            time.sleep(0.01)
+        crew.rest(1)
+        assert order[:2] == ["restore", "work"]
 
     def test_by_the_mark_in_the_cluster_when_the_file_was_restored_as_well(
         self, story: Story, settings: Any
