@@ -7,14 +7,18 @@ way, provided that somebody else got an answer at the same time.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import socket
 import sys
+import time
+from collections.abc import Iterator
 from typing import Any
 
-SECONDS = 0.5  # a connection that says nothing is closed, so that it keeps nobody waiting
+SECONDS = 0.5  # a connection that says nothing is closed, so that it costs no more than that
 MAX_QUERY = 512
+MOST_OPEN = 200  # of connections that have not asked yet; the oldest goes first
 
 
 def dns_answer(query: bytes) -> bytes:
@@ -25,17 +29,13 @@ def dns_answer(query: bytes) -> bytes:
     return query[:2] + flags + query[4:6] + bytes(6) + query[12:]
 
 
-def serve_word(connection: socket.socket) -> None:
-    """One word over TCP."""
-    connection.sendall(b"canary\n")
-
-
-def serve_dns(connection: socket.socket) -> None:
-    """One query over TCP: two bytes of length, then the message (RFC 1035, 4.2.2)."""
-    head = connection.recv(2)
-    if len(head) == 2:
-        answer = dns_answer(connection.recv(min(int.from_bytes(head, "big"), MAX_QUERY)))
-        connection.sendall(len(answer).to_bytes(2, "big") + answer)
+def dns_over_tcp(received: bytes) -> bytes:
+    """The answer to a whole query: two bytes of length, then the message (RFC 1035, 4.2.2); b"" if it is none."""
+    size = int.from_bytes(received[:2], "big")
+    if len(received) < 2 or len(received) - 2 < size:
+        return b""
+    answer = dns_answer(received[2 : 2 + min(size, MAX_QUERY)])
+    return len(answer).to_bytes(2, "big") + answer
 
 
 def listen(kind: int, port: int) -> socket.socket:
@@ -50,36 +50,90 @@ def listen(kind: int, port: int) -> socket.socket:
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     found.bind(address)
     if kind == socket.SOCK_STREAM:
-        found.listen(128)
+        found.listen(1024)
+    found.setblocking(False)
     return found
 
 
-def answer(listener: socket.socket, serve: Any) -> None:
-    """One caller. Whatever it does wrong ends with it."""
-    try:
-        if listener.type == socket.SOCK_DGRAM:
-            query, caller = listener.recvfrom(MAX_QUERY)
-            listener.sendto(dns_answer(query), caller)
+class Canary:
+    """One thread that never waits for anybody: who connects and says nothing must not silence it for others."""
+
+    def __init__(self, word: int, dns: int) -> None:
+        self.selector = selectors.DefaultSelector()
+        self.open: dict[socket.socket, float] = {}  # who has not asked yet, and when that began; oldest first
+        for kind, port, serve in (
+            (socket.SOCK_DGRAM, dns, self.serve_datagrams),
+            (socket.SOCK_STREAM, word, self.say_the_word),
+            (socket.SOCK_STREAM, dns, self.take_in),
+        ):
+            self.selector.register(listen(kind, port), selectors.EVENT_READ, serve)
+
+    def turn(self) -> None:
+        """Serves whoever is there now, and closes who has been silent for too long."""
+        for key, _ in self.selector.select(SECONDS):
+            try:
+                key.data(key.fileobj)
+            except OSError:  # whatever a caller does wrong ends with them
+                self.drop(key.fileobj)
+        for connection, since in list(self.open.items()):
+            if time.monotonic() - since < SECONDS:
+                break
+            self.drop(connection)
+
+    def serve_datagrams(self, listener: socket.socket) -> None:
+        """Every query that has come."""
+        while True:
+            try:
+                query, caller = listener.recvfrom(MAX_QUERY)
+            except BlockingIOError:
+                return
+            with contextlib.suppress(OSError):
+                listener.sendto(dns_answer(query), caller)
+
+    def say_the_word(self, listener: socket.socket) -> None:
+        """Everybody who has come."""
+        for connection in accepted(listener):
+            with connection, contextlib.suppress(OSError):
+                connection.send(b"canary\n")
+
+    def take_in(self, listener: socket.socket) -> None:
+        """They have to ask first."""
+        for connection in accepted(listener):
+            self.open[connection] = time.monotonic()
+            self.selector.register(connection, selectors.EVENT_READ, self.hear)
+            if len(self.open) > MOST_OPEN:
+                self.drop(next(iter(self.open)))
+
+    def hear(self, connection: socket.socket) -> None:
+        """A query that fits one packet, as every honest one does."""
+        with contextlib.suppress(OSError):
+            connection.send(dns_over_tcp(connection.recv(MAX_QUERY + 2)))
+        self.drop(connection)
+
+    def drop(self, connection: Any) -> None:
+        """Only callers are ever dropped."""
+        if self.open.pop(connection, None) is not None:
+            self.selector.unregister(connection)
+            connection.close()
+
+
+def accepted(listener: socket.socket) -> Iterator[socket.socket]:
+    """Everybody in the queue, none of whom is waited for."""
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:  # nobody more, or no room for them at the moment
             return
-        connection, _ = listener.accept()
-        with connection:
-            connection.settimeout(SECONDS)
-            serve(connection)
-    except OSError:
-        return
+        connection.setblocking(False)
+        yield connection
 
 
 def main() -> int:
     """For ever."""
     dns = int(os.environ.get("PETRIDISH_CANARY_DNS_PORT", "53"))
-    word = int(os.environ.get("PETRIDISH_CANARY_PORT", "8080"))
-    waiting = selectors.DefaultSelector()
-    waiting.register(listen(socket.SOCK_STREAM, word), selectors.EVENT_READ, serve_word)
-    waiting.register(listen(socket.SOCK_STREAM, dns), selectors.EVENT_READ, serve_dns)
-    waiting.register(listen(socket.SOCK_DGRAM, dns), selectors.EVENT_READ, None)
+    canary = Canary(int(os.environ.get("PETRIDISH_CANARY_PORT", "8080")), dns)
     while True:
-        for key, _ in waiting.select():
-            answer(key.fileobj, key.data)  # type: ignore[arg-type]
+        canary.turn()
 
 
 if __name__ == "__main__":

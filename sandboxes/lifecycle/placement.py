@@ -36,7 +36,6 @@ class ClusterFacts:
     configured: bool = True  # it can be reached from this installation at all
     enabled: bool = True
     trusted: bool = True
-    distrust_reason: str = ""
     answers: bool = True  # its circuit breaker is closed
     same: bool = True  # its uid is the one it was registered with
     runtime_classes: frozenset[str] | None = None
@@ -84,7 +83,8 @@ def _misfit(cluster: ClusterFacts, demand: Amount, needs: Needs) -> str | None:
         (not cluster.configured, "is not configured here any more"),
         (not cluster.enabled, "is disabled"),
         (not cluster.same, "is not the cluster that was registered under this name: its uid changed"),
-        (not cluster.trusted, f"is not trusted: {cluster.distrust_reason or 'its seal failed'}"),
+        # Why is for admins: whoever has a sandbox there could use it, and it names somebody else's.
+        (not cluster.trusted, "is not trusted at the moment; an admin has to look at it"),
         (not cluster.answers, "does not answer at the moment"),
         *_lacks(cluster, needs),
         *_too_small(cluster, demand, needs),

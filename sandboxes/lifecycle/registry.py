@@ -105,7 +105,6 @@ def _facts(row: RegisteredCluster, now: datetime) -> ClusterFacts:
         configured=row.source != Source.ENVIRONMENT or row.name == settings.CLUSTER_NAME,
         enabled=row.enabled,
         trusted=row.trusted,
-        distrust_reason=row.distrust_reason,
         answers=row.open_until is None or row.open_until <= now,
         same=not row.strange_uid,
         runtime_classes=frozenset(classes) if classes is not None else None,

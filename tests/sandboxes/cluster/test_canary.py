@@ -74,6 +74,23 @@ def test_a_caller_that_says_nothing_keeps_nobody_waiting(ports: tuple[int, int])
         assert time.monotonic() - begin < 2
 
 
+def test_callers_that_say_nothing_silence_it_for_nobody(ports: tuple[int, int]) -> None:
+    """A silent canary proves no seal, so whoever could silence it would keep every sandbox closed."""
+    silent = [socket.create_connection(("127.0.0.1", ports[1]), 2) for _ in range(300)]
+    try:
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", ports[0]), 2) as connection:
+                assert connection.recv(16) == b"canary\n"
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+                asker.settimeout(2)
+                asker.sendto(b"\x12\x34" + QUERY, ("127.0.0.1", ports[1]))
+                assert asker.recv(512)
+            silent += [socket.create_connection(("127.0.0.1", ports[1]), 2) for _ in range(50)]
+    finally:
+        for connection in silent:
+            connection.close()
+
+
 @pytest.mark.parametrize("query", [b"", b"\x12", bytes(11)])
 def test_rubbish_is_not_answered(query: bytes) -> None:
     assert canary_script.dns_answer(query) == b""

@@ -19,9 +19,9 @@ PLAIN = ClusterFacts("plain")
     [
         (ClusterFacts("a", enabled=False), Needs(), SMALL, "Cluster a is disabled."),
         (
-            ClusterFacts("a", trusted=False, distrust_reason="The seal does not hold: metadata was open."),
+            ClusterFacts("a", trusted=False),
             *(Needs(), SMALL),
-            "Cluster a is not trusted: The seal does not hold: metadata was open.",
+            "Cluster a is not trusted at the moment; an admin has to look at it.",
         ),
         (ClusterFacts("a", answers=False), Needs(), SMALL, "Cluster a does not answer at the moment."),
         (ClusterFacts("a", configured=False), Needs(), SMALL, "Cluster a is not configured here any more."),
