@@ -44,10 +44,10 @@ def main() -> int:
         Simulator(Path(folder), "--delete-seconds=0.05", "--ready-seconds=0.02") as simulator,
         installation(),
     ):
-        return _run(options, simulator)
+        return run(options, simulator)
 
 
-def _run(options: argparse.Namespace, simulator: Simulator) -> int:
+def run(options: argparse.Namespace, simulator: Simulator) -> int:
     from django.conf import settings
 
     from portal.accounts.models import User
@@ -57,21 +57,23 @@ def _run(options: argparse.Namespace, simulator: Simulator) -> int:
     from sandboxes.lifecycle.models import RegisteredCluster
     from sandboxes.lifecycle.models.quota import Scope
 
-    logging.disable(logging.WARNING)  # the canary's first seconds, a line for each sandbox
     settings.KUBECONFIG = str(simulator.kubeconfig)
     quota.set_limits(Scope.PERSON, "", NO_LIMITS, by=User.objects.get())
     registry.ensure_environment_cluster()
     RegisteredCluster.objects.update(requests_per_second=100_000, burst=100_000, concurrency=options.hands)
     crew = Crew(options.hands)
+    logging.disable(logging.WARNING)  # the canary's first seconds, a line for each sandbox
     crew.start()
     before, begin, spent = load(), time.monotonic(), time.process_time()
     memory = _churn(options, crew)
     seconds, spent = time.monotonic() - begin, time.process_time() - spent
     crew.rest(10)
+    logging.disable(logging.NOTSET)
     count = options.sandboxes
     say(f"{count} made and gone in {seconds:.0f} s: {count / seconds:.1f}/s; {before} before, {load()} after")
     say(f"{spent / count * 1000:.0f} ms of the worker's CPU time each")
-    say(f"memory: {memory[0]:.1f} MiB after {int(count * _WARM)}, {memory[1]:.1f} MiB at the end, {memory[1] - memory[0]:+.1f}")
+    warm, last = memory
+    say(f"memory: {warm:.1f} MiB after {int(count * _WARM)}, {last:.1f} MiB at the end, {last - warm:+.1f}")
     left = dict(_left())
     for name, number in left.items():
         say(f"{number:5} {name}")
@@ -144,7 +146,10 @@ def _left() -> Iterator[tuple[str, int]]:
 
     observing.observe(settings.CLUSTER_NAME)
     there = observation.listing(clusters.get(settings.CLUSTER_NAME), settings.INSTALLATION_ID).namespaces
-    yield "namespaces of sandboxes in the cluster", sum(1 for each in there.values() if _is_sandbox(each.labels))
+    yield (
+        "namespaces of sandboxes in the cluster",
+        sum(1 for each in there.values() if _is_sandbox(each.labels)),
+    )
     yield "orphans", Orphan.objects.count()
     yield "volumes", len(list(clusters.get(settings.CLUSTER_NAME).volumes(settings.INSTALLATION_ID)))
     yield "charged rows", Sandbox.objects.filter(charged=True).count()

@@ -1,12 +1,12 @@
 """The objects of one sandbox, without pods: Petridish at concurrency 8 against `kubectl apply` one after the other.
 
-    KUBECONFIG=… KUBE_CONTEXT=… .venv/bin/python -m bench.objects [--rounds 7] [--sandboxes 24] [--kubectl 6]
+    KUBECONFIG=… KUBE_CONTEXT=… .venv/bin/python -m bench.objects [--rounds 9] [--sandboxes 24] [--kubectl 6]
 
 Both make the same rendered objects (the seal and access: namespace, quota, limits, policies,
 service account, settings, role and binding) on the same real cluster. They take turns, the
-first turn too, in rounds of a few seconds, so that whatever else this machine does meanwhile
-hits both; the ratio is the median of the rounds' own. Everything is deleted at the end: a
-round must not pay for taking the last one away.
+first turn too, in rounds of a few seconds, each from a quiet moment on (if one comes within
+half a minute), so that whatever else this machine does hits both. Everything is deleted at
+the end: a round must not pay for taking the last one away.
 """
 
 import argparse
@@ -25,12 +25,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from bench.world import ROOT, load, say
 
 if TYPE_CHECKING:
     from sandboxes.cluster.driver import Cluster
     from sandboxes.cluster.render import Rendered
 
+_QUIET = 25.0  # percent of all cores
+_QUIET_WITHIN = 30.0  # seconds
 INSTALLATION = f"bench-{secrets.token_hex(3)}"
 
 
@@ -44,7 +48,7 @@ class Turn:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--sandboxes", type=int, default=24, help="by Petridish, each round")
     parser.add_argument("--kubectl", type=int, default=6, help="by kubectl, each round")
     parser.add_argument("--concurrency", type=int, default=8)
@@ -54,49 +58,57 @@ def main() -> int:
 
     kubeconfig, context = os.environ["KUBECONFIG"], os.environ["KUBE_CONTEXT"]
     cluster = connect(name=context, kubeconfig=kubeconfig, context=context)
-    before, batches = load(), _batches()
+    before, supply = load(), batches()
 
-    def by_kubectl() -> Turn:
-        return _timed(lambda each: _by_kubectl(kubeconfig, context, each), batches, options.kubectl)
+    def theirs() -> Turn:
+        return timed(lambda batch: _by_kubectl(kubeconfig, context, batch), supply, options.kubectl)
 
-    def by_petridish() -> Turn:
-        make = lambda each: _by_petridish(cluster, each, options.concurrency)  # noqa: E731
-        return _timed(make, batches, options.sandboxes)
+    def ours() -> Turn:
+        return timed(
+            lambda batch: by_petridish(cluster, batch, options.concurrency), supply, options.sandboxes
+        )
 
     rounds: list[tuple[Turn, Turn]] = []
     try:
-        by_petridish(), by_kubectl()  # connections, kubectl's discovery cache
+        ours(), theirs()  # connections, kubectl's discovery cache
         for number in range(options.rounds):
-            if number % 2:
-                mine, theirs = by_petridish(), by_kubectl()
-            else:
-                theirs, mine = by_kubectl(), by_petridish()
-            rounds.append((mine, theirs))
+            turns = {turn: turn() for turn in ((ours, theirs) if number % 2 else (theirs, ours))}
+            rounds.append((turns[ours], turns[theirs]))
     finally:
-        _clean(cluster)
+        clean(cluster)
     _report(rounds, options.concurrency, before)
     return 0
 
 
 def _report(rounds: list[tuple[Turn, Turn]], concurrency: int, before: str) -> None:
-    ratios = sorted(mine.rate / theirs.rate for mine, theirs in rounds)
-    count = len(_objects(next(_batches())))
+    count = len(_objects(next(batches())))
     say(f"{count} objects each; median of {len(rounds)} rounds; {before} before, {load()} after")
+    rates = []
     for name, turns in (
         ("kubectl apply, one after the other", [theirs for _, theirs in rounds]),
         (f"Petridish, {concurrency} at a time", [mine for mine, _ in rounds]),
     ):
-        rate = statistics.median(turn.rate for turn in turns)
+        rates.append(statistics.median(turn.rate for turn in turns))
         cpu = statistics.median(turn.cpu for turn in turns) * 1000
-        say(f"  {name:36} {rate:6.2f} sandboxes/s   client's CPU {cpu:5.0f} ms each")
-    say(f"  ratio {statistics.median(ratios):.1f}   (rounds: {' '.join(f'{each:.1f}' for each in ratios)})")
+        say(f"  {name:36} {rates[-1]:6.2f} sandboxes/s   client's CPU {cpu:5.0f} ms each")
+    ratios = sorted(mine.rate / theirs.rate for mine, theirs in rounds)
+    told = " ".join(f"{each:.1f}" for each in ratios)
+    say(f"  ratio of the medians {rates[1] / rates[0]:.1f}   (round by round: {told})")
 
 
-def _timed(make: "Callable[[list[Rendered]], None]", batches: "Iterator[Rendered]", count: int) -> Turn:
+def timed(make: "Callable[[list[Rendered]], None]", batches: "Iterator[Rendered]", count: int) -> Turn:
     batch = list(islice(batches, count))  # rendered before the clock runs, for both
+    _wait_for_quiet()
     begin, spent = time.monotonic(), _cpu()
     make(batch)
     return Turn(count / (time.monotonic() - begin), (_cpu() - spent) / count)
+
+
+def _wait_for_quiet() -> None:
+    """Until the cluster is done with the last turn, and this machine with something else; not for ever."""
+    end = time.monotonic() + _QUIET_WITHIN
+    while psutil.cpu_percent(interval=0.5) > _QUIET and time.monotonic() < end:
+        pass
 
 
 def _cpu() -> float:
@@ -105,7 +117,7 @@ def _cpu() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def _batches() -> "Iterator[Rendered]":
+def batches() -> "Iterator[Rendered]":
     """Sandboxes of this run, each another."""
     from sandboxes.cluster.render import load_templates, render
     from sandboxes.cluster.spec import SandboxSpec
@@ -148,7 +160,7 @@ def _by_kubectl(kubeconfig: str, context: str, batch: "list[Rendered]") -> None:
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def _by_petridish(cluster: "Cluster", batch: "list[Rendered]", concurrency: int) -> None:
+def by_petridish(cluster: "Cluster", batch: "list[Rendered]", concurrency: int) -> None:
     """The driver's calls in the order the lifecycle makes them."""
 
     def make(rendered: "Rendered") -> None:
@@ -159,7 +171,7 @@ def _by_petridish(cluster: "Cluster", batch: "list[Rendered]", concurrency: int)
         list(pool.map(make, batch))
 
 
-def _clean(cluster: "Cluster") -> None:
+def clean(cluster: "Cluster") -> None:
     """Everything of this run away, and seen to be away."""
     while found := list(cluster.namespaces(INSTALLATION)):
         for state in found:

@@ -17,7 +17,7 @@ import statistics
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -49,7 +49,7 @@ class Pass:
     database: float = 0.0
     statements: int = 0
     requests: Counter[str] = field(default_factory=Counter)
-    slowest: Counter[str] = field(default_factory=Counter)  # milliseconds by statement
+    slowest: dict[str, float] = field(default_factory=lambda: defaultdict(float))  # milliseconds by statement
     work: dict[str, int] = field(default_factory=dict)
 
 
@@ -62,12 +62,13 @@ def main() -> int:
     options = parser.parse_args()
     with TemporaryDirectory() as folder, installation(INSTALLATION_ID="bench-quiet"):
         begin = time.monotonic()
-        _fill(Path(folder), options.sandboxes)
+        fill(Path(folder), options.sandboxes)
+        say(f"objects of {options.sandboxes} sandboxes made in {time.monotonic() - begin:.0f} s")
         with Simulator(Path(folder)) as simulator:
-            return _run(options, simulator, begin)
+            return run(options, simulator)
 
 
-def _run(options: argparse.Namespace, simulator: Simulator, begin: float) -> int:
+def run(options: argparse.Namespace, simulator: Simulator) -> int:
     from django.conf import settings
 
     from sandboxes.lifecycle import clusters, registry
@@ -79,15 +80,16 @@ def _run(options: argparse.Namespace, simulator: Simulator, begin: float) -> int
     cluster = clusters.get(settings.CLUSTER_NAME)
     _settle(simulator)
     _rows(cluster)
-    say(f"{Sandbox.objects.count()} ready sandboxes, made in {time.monotonic() - begin:.0f} s; {load()}")
+    say(f"{Sandbox.objects.count()} ready sandboxes; {load()}")
     process = psutil.Process()
     passes, memory = [], []
     for number in range(options.passes + 1):
         found = _pass(cluster)
         memory.append(process.memory_info().rss / 2**20)
+        name = number or "first"
         say(
-            f"{'first' if number == 0 else number:>5}  {found.database * 1000:6.1f} ms of database in {found.statements} "
-            f"statements, {found.wall:.1f} s in all, {memory[-1]:.0f} MiB"
+            f"{name:>5}  {found.database * 1000:6.1f} ms of database in {found.statements} statements, "
+            f"{found.wall:.1f} s in all, {memory[-1]:.0f} MiB"
         )
         passes.append(found)
     return _report(options, passes[1:], memory)
@@ -100,7 +102,7 @@ def _report(options: argparse.Namespace, passes: list[Pass], memory: list[float]
     say(f"requests of one pass: {', '.join(f'{name} {count}' for name, count in sorted(requests.items()))}")
     say(f"memory from the first pass to the last: {memory[-1] - memory[0]:+.1f} MiB; work done: {last.work}")
     if options.statements:
-        for sql, spent in last.slowest.most_common(12):
+        for sql, spent in sorted(last.slowest.items(), key=lambda pair: -pair[1])[:12]:
             say(f"  {spent:6.1f} ms  {sql[:150]}")
     unquiet = any(any(each.work.values()) for each in passes)
     others = any(not name.startswith("paged list") for each in passes for name in each.requests)
@@ -110,7 +112,7 @@ def _report(options: argparse.Namespace, passes: list[Pass], memory: list[float]
 # ---- what is there
 
 
-def _fill(folder: Path, count: int) -> None:
+def fill(folder: Path, count: int) -> None:
     """All objects of `count` sandboxes, by the simulated cluster's own rules, without its HTTP."""
     from sandboxes.cluster.simulator.objects import Objects
     from sandboxes.cluster.simulator.resources import ALL

@@ -41,13 +41,14 @@ def main() -> int:
     address, port = options.index_bind or _own_address(), free_port()
     index = {"INDEX_BIND": address, "INDEX_PORT": str(port), "INDEX_UPSTREAM": _NOWHERE}
     with installation(INDEX_URL=f"http://{address}:{port}", **index), _index(address, port):
-        return _run(options)
+        return run(options)
 
 
-def _run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     from django.conf import settings
 
     from sandboxes.cluster.canary import canary_namespace
+    from sandboxes.cluster.spec import Labels
     from sandboxes.lifecycle import clusters, registry
     from sandboxes.lifecycle.crew import Crew
 
@@ -58,19 +59,25 @@ def _run(options: argparse.Namespace) -> int:
     try:
         for number in range(options.sandboxes + 1):
             sandbox = _open(crew)
-            taken = (sandbox.ready_at - sandbox.created_at).total_seconds()
-            seconds.append(taken)
-            say(f"{'first' if number == 0 else number:>5} {taken:6.2f} s   {_steps(sandbox)}")
+            seconds.append(_seconds(sandbox))
+            say(f"{number or 'first':>5} {seconds[-1]:6.2f} s   {_steps(sandbox)}")
             _end(sandbox, crew)
     finally:
         crew.rest(10)
         cluster = clusters.get(settings.CLUSTER_NAME)
         cluster.delete_canary(canary_namespace(settings.INSTALLATION_ID))
-        for left in cluster.namespaces(settings.INSTALLATION_ID):
-            if left.phase == "Active":
-                say(f"left behind: {left.name}")
+        for left in cluster.namespaces(settings.INSTALLATION_ID):  # of one that was given up on
+            if Labels.SANDBOX in left.labels:
+                cluster.delete_namespace(left.name, left.uid)
     _report(seconds[1:], before)
     return 0
+
+
+def _seconds(sandbox: "Sandbox") -> float:
+    """From the request to ready, by the database's clock."""
+    if sandbox.ready_at is None:
+        raise SystemExit(f"{sandbox} never became ready.")
+    return (sandbox.ready_at - sandbox.created_at).total_seconds()
 
 
 def _report(seconds: list[float], before: str) -> None:
@@ -98,7 +105,9 @@ def _steps(sandbox: "Sandbox") -> str:
     """When each step ended, in seconds since the request."""
     steps = sandbox.steps.exclude(ended_at=None).order_by("id")
     return "  ".join(
-        f"{step.name} {(step.ended_at - sandbox.created_at).total_seconds():.2f}" for step in steps if step.ended_at
+        f"{step.name} {(step.ended_at - sandbox.created_at).total_seconds():.2f}"
+        for step in steps
+        if step.ended_at
     )
 
 
@@ -165,7 +174,9 @@ def _own_address() -> str:
     """The address of this machine on the way to the API server: pods reach that one too, mostly."""
     from kubernetes import config
 
-    client = config.new_client_from_config(os.environ["KUBECONFIG"], os.environ.get("KUBE_CONTEXT"))
+    client = config.new_client_from_config(  # type: ignore[no-untyped-call]
+        os.environ["KUBECONFIG"], os.environ.get("KUBE_CONTEXT")
+    )
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((urlsplit(client.configuration.host).hostname or "", 9))
         return str(probe.getsockname()[0])

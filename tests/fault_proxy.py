@@ -77,6 +77,8 @@ class FaultProxy:
         self._upstream = upstream_port
         self._stall = stall_seconds
         self._numbers: Counter[str] = Counter()
+        self._open: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -98,7 +100,7 @@ class FaultProxy:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        server = self._loop.run_until_complete(asyncio.start_server(self._connected, "127.0.0.1", 0))
         self.port = server.sockets[0].getsockname()[1]
         self._started.set()
         self._loop.run_forever()
@@ -107,12 +109,28 @@ class FaultProxy:
         for task in tasks:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        for writer in self._open:
+            writer.transport.abort()
+        self._loop.run_until_complete(asyncio.sleep(0.01))  # what was closed is gone only then
         self._loop.close()
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        task = self._loop.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    def _close(self, writer: asyncio.StreamWriter) -> None:
+        self._open.discard(writer)
+        writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, with one of its own to the cluster. A fault on the wire ends both."""
         upstream = _Upstream(self._upstream)
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(contextlib.suppress(OSError, asyncio.IncompleteReadError))
+            stack.callback(self._close, writer)
+            stack.callback(upstream.close)
             while True:
                 request = await _read(reader)
                 number = self._numbers[request.about]
@@ -122,9 +140,6 @@ class FaultProxy:
                     self.met[fault] += 1
                 if not await self._answer(fault, request, writer, upstream):
                     break
-        upstream.close()
-        with contextlib.suppress(OSError):
-            writer.close()
 
     async def _answer(
         self, fault: Fault | None, request: Request, writer: asyncio.StreamWriter, upstream: "_Upstream"
@@ -166,7 +181,7 @@ class _Upstream:
         headers = _headers(head)
         self.ended = headers.get("connection", "").lower() == "close"
         if headers.get("transfer-encoding", "").lower() == "chunked":
-            return head + await reader.readuntil(b"\r\n0\r\n\r\n")  # JSON and logs: never within a chunk
+            return head + await _chunks(reader)
         if "content-length" in headers:
             return head + await reader.readexactly(int(headers["content-length"]))
         self.ended = True
@@ -174,8 +189,17 @@ class _Upstream:
 
     def close(self) -> None:
         if self._streams is not None:
-            with contextlib.suppress(OSError):
-                self._streams[1].close()
+            self._streams[1].close()
+
+
+async def _chunks(reader: asyncio.StreamReader) -> bytes:
+    """A chunked body as it came; nobody here sends trailers (RFC 9112, 7.1)."""
+    read = b""
+    while True:
+        size = await reader.readuntil(b"\r\n")
+        read += size + await reader.readexactly(int(size, 16) + 2)
+        if int(size, 16) == 0:
+            return read
 
 
 async def _read(reader: asyncio.StreamReader) -> Request:

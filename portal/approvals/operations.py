@@ -2,17 +2,21 @@
 
 Who may do what is decided here; what it means is in `sandboxes.lifecycle`. Sleeping and
 waking are the owner's. Cutting off and releasing need a permission, and nobody releases
-their own sandbox. A legal hold is an admin's.
+their own sandbox. A legal hold is an admin's, and one on their own sandbox only another's
+to lift or shorten: what it keeps may be evidence against them.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
+
+from django.db import transaction
 
 from portal.accounts.models import User
 from portal.accounts.permissions import ROLE_PERMISSIONS, Permission, Role
 from portal.approvals.queries import sandbox_for
 from sandboxes.errors import InvalidInputError, RefusedError
 from sandboxes.lifecycle import hibernation, holds, isolation
+from sandboxes.lifecycle.locking import locked
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import LIVE, Phase
 
@@ -49,7 +53,7 @@ def offered(viewer: User, sandbox: Sandbox) -> Offered:
         isolate=may_isolate and opened and phase != Phase.ISOLATED,
         release=may_isolate and phase == Phase.ISOLATED and not theirs and sandbox.owner.is_active,
         hold=may_hold and phase in LIVE,
-        lift=may_hold and held,
+        lift=may_hold and held and sandbox.owner_id != viewer.pk,
     )
 
 
@@ -80,13 +84,19 @@ def release(sandbox_id: int, *, by: User, reason: str) -> Sandbox:
 
 def hold(sandbox_id: int, *, by: User, until: datetime, reason: str) -> Sandbox:
     """Stops every end of a sandbox until then; on one that is held, changes date and reason."""
-    sandbox = _with(Permission.HOLD_SANDBOX, sandbox_id, by)
-    return holds.hold(sandbox.pk, until=until, reason=reason, by=by)
+    _with(Permission.HOLD_SANDBOX, sandbox_id, by)
+    with transaction.atomic():
+        sandbox = locked(sandbox_id)
+        if sandbox.hold_until and until < sandbox.hold_until:
+            _refuse_own_hold(sandbox, by)
+        return holds.hold(sandbox_id, until=until, reason=reason, by=by)
 
 
 def lift(sandbox_id: int, *, by: User, reason: str) -> Sandbox:
-    sandbox = _with(Permission.HOLD_SANDBOX, sandbox_id, by)
-    return holds.lift(sandbox.pk, by=by, reason=_reason(reason, "Say why the hold is lifted"))
+    _with(Permission.HOLD_SANDBOX, sandbox_id, by)
+    with transaction.atomic():
+        _refuse_own_hold(locked(sandbox_id), by)
+        return holds.lift(sandbox_id, by=by, reason=_reason(reason, "Say why the hold is lifted"))
 
 
 def whom_to_ask(sandbox: Sandbox) -> list[User]:
@@ -111,6 +121,12 @@ def _with(permission: Permission, sandbox_id: int, by: User) -> Sandbox:
     if not by.may(permission):
         raise RefusedError(f"Your role ({by.role}) does not allow this.")
     return sandbox
+
+
+def _refuse_own_hold(sandbox: Sandbox, by: User) -> None:
+    """RefusedError if it is held and theirs; the caller has its row locked, so that no hold comes between."""
+    if sandbox.owner_id == by.pk and holds.held(sandbox):
+        raise RefusedError("Nobody lifts or shortens the hold on their own sandbox; another admin has to.")
 
 
 def _reason(text: str, prompt: str) -> str:

@@ -100,11 +100,12 @@ def may_decide(viewer: User, request: Request) -> bool:
 def may_end(viewer: User, sandbox: Sandbox) -> bool:
     """One's own, or any with the permission, while it is live and under no legal hold.
 
-    What is isolated is kept as it is: its owner does not end it.
+    What is isolated is kept as it is: its owner does not end it, whatever their role.
     """
-    theirs = sandbox.owner_id == viewer.pk and viewer.may(Permission.REQUEST_SANDBOX)
-    allowed = (theirs and sandbox.phase != Phase.ISOLATED) or viewer.may(Permission.END_ANY_SANDBOX)
-    return sandbox.phase in LIVE and allowed and not held(sandbox)
+    own = sandbox.owner_id == viewer.pk
+    allowed = viewer.may(Permission.END_ANY_SANDBOX) or (own and viewer.may(Permission.REQUEST_SANDBOX))
+    kept = own and sandbox.phase == Phase.ISOLATED
+    return sandbox.phase in LIVE and allowed and not kept and not held(sandbox)
 
 
 def may_extend(viewer: User, sandbox: Sandbox) -> bool:

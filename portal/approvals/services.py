@@ -27,6 +27,7 @@ from sandboxes.audit.services import record
 from sandboxes.errors import ConflictError, InvalidInputError, NotFoundError, RefusedError
 from sandboxes.lifecycle import clock, egress, quota
 from sandboxes.lifecycle import services as lifecycle
+from sandboxes.lifecycle.locking import locked
 from sandboxes.lifecycle.models import EgressException, Sandbox
 from sandboxes.lifecycle.phases import LIVE, Phase
 from sandboxes.lifecycle.queries import live_count
@@ -175,16 +176,18 @@ def withdraw(request_id: int, *, by: User) -> Request:
 def end(sandbox_id: int, *, by: User) -> Sandbox:
     """Ends one's own sandbox, or anybody's with the permission. Asking again while it ends changes nothing.
 
-    What is isolated is kept as it is: its owner alone does not end it.
+    What is isolated may be evidence against its owner, who does not end it, whatever their role.
     """
     sandbox = sandbox_for(by, sandbox_id)
-    theirs = sandbox.owner_id == by.pk and by.may(Permission.REQUEST_SANDBOX)
-    if not by.may(Permission.END_ANY_SANDBOX):
-        if not theirs:
-            raise RefusedError("This sandbox is not yours to end.")
-        if sandbox.phase == Phase.ISOLATED:
-            raise RefusedError("This sandbox is isolated and kept as it is; an approver can end it.")
-    return lifecycle.end(sandbox_id, by=by)
+    own = sandbox.owner_id == by.pk
+    if not by.may(Permission.END_ANY_SANDBOX) and not (own and by.may(Permission.REQUEST_SANDBOX)):
+        raise RefusedError("This sandbox is not yours to end.")
+    with transaction.atomic():  # with its row locked, lest it is isolated meanwhile
+        if own and locked(sandbox_id).phase == Phase.ISOLATED:
+            raise RefusedError(
+                "This sandbox is isolated and kept as it is; an approver can end it, but never its owner."
+            )
+        return lifecycle.end(sandbox_id, by=by)
 
 
 def _require(by: User, permission: Permission) -> None:
@@ -267,6 +270,8 @@ def _check_extension(sandbox: Sandbox, add: timedelta) -> None:
         raise ConflictError(f"This sandbox is {sandbox.phase}; only a live one can be extended.")
     if sandbox.requests.filter(kind=Kind.EXTENSION, state=State.PENDING).exists():
         raise ConflictError("An extension of this sandbox waits for a decision already.")
+    if add > lifecycle.LONGEST - sandbox.lease:
+        raise InvalidInputError(lifecycle.TOO_LONG)
     profile = all_profiles().get(sandbox.profile)
     if profile and sandbox.lease + add > profile.max_duration:
         left = max(profile.max_duration - sandbox.lease, timedelta())

@@ -6,7 +6,6 @@ the dangerous operation. A full paged list is the truth; no watch is used.
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from typing import Final
 
 from sandboxes.cluster.api import Api, StatusRefusedError
@@ -42,7 +41,6 @@ _JOB: Final = kind("batch/v1", "Job")
 _POD: Final = kind("v1", "Pod")
 _SECRET: Final = kind("v1", "Secret")
 _QUOTA: Final = kind("v1", "ResourceQuota")
-_ROLE_BINDING: Final = kind("rbac.authorization.k8s.io/v1", "RoleBinding")
 
 
 def connect(name: str, kubeconfig: str, context: str | None, pacer: Pacer | None = None) -> "Cluster":
@@ -149,15 +147,9 @@ class Cluster(Freezing, Probing, Remains, Tending):
             for item in self._api.list(workload, namespace, selector)
         ]
         pods = list(self._api.list(_POD, namespace, selector))
-        return workspace_state(workloads, pods, datetime.now(UTC))
+        return workspace_state(workloads, pods, self._api.now())
 
     # ---- removing
-
-    def revoke_access(self, namespace: str) -> None:
-        """The owner's binding and the index's token go first."""
-        if self._ours(namespace):
-            self._api.delete(_ROLE_BINDING.collection(namespace), selector=Labels.SANDBOX)
-            self._api.delete(_SECRET.collection(namespace), selector=Labels.SANDBOX)
 
     def delete_workloads(self, namespace: str) -> None:
         """Everything that runs, controllers first, so that nothing is started again.

@@ -35,10 +35,11 @@ _STATUSES: Final = ("initContainerStatuses", "containerStatuses", "ephemeralCont
 _OVER: Final = ("Succeeded", "Failed")
 _POD: Final = kind("v1", "Pod")
 _POLICY: Final = kind("networking.k8s.io/v1", "NetworkPolicy")
-_ACCESS: Final = {
-    "RoleBinding": kind("rbac.authorization.k8s.io/v1", "RoleBinding"),
-    "Secret": kind("v1", "Secret"),
-}
+# With the label that makes one a way in: anybody's binding is, but only our own secrets are.
+_ACCESS: Final = (
+    ("RoleBinding", kind("rbac.authorization.k8s.io/v1", "RoleBinding"), None),
+    ("Secret", kind("v1", "Secret"), Labels.SANDBOX),
+)
 
 
 class Freezing(Tending):
@@ -62,15 +63,15 @@ class Freezing(Tending):
         return not any(changed) and not any(still_frozen(pod) for pod in pods)
 
     def ways_in(self, namespace: str, keep: frozenset[str]) -> list[str]:
-        """What lets anybody in or out, as "Kind/name": our bindings and secrets, policies other than `keep`.
+        """What lets anybody in or out, as "Kind/name": bindings, our secrets, policies other than `keep`.
 
         A policy of `keep` that is not there is named too: without it everything is open.
         """
         policies = {_name(item) for item in self._api.list(_POLICY, namespace, partial=True)}
         access = [
-            f"{kind}/{_name(item)}"
-            for kind, where in _ACCESS.items()
-            for item in self._api.list(where, namespace, Labels.SANDBOX, partial=True)
+            f"{what}/{_name(item)}"
+            for what, where, label in _ACCESS
+            for item in self._api.list(where, namespace, label, partial=True)
         ]
         missing = [f"no NetworkPolicy/{name}" for name in sorted(keep - policies)]
         return [*missing, *(f"NetworkPolicy/{name}" for name in sorted(policies - keep)), *access]

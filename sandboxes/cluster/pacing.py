@@ -27,16 +27,17 @@ def retry_after(header: str | None, date: str | None = None) -> float | None:
     text = (header or "").strip()
     if text.isascii() and text.isdigit():
         return min(float(text[:9]), _LONGEST)
-    until = _moment(text)
+    until = moment(text)
     if until is None:
         return None
-    seconds = (until - (_moment(date or "") or datetime.now(UTC))).total_seconds()
+    seconds = (until - (moment(date or "") or datetime.now(UTC))).total_seconds()
     return min(max(seconds, 0.0), _LONGEST)
 
 
-def _moment(text: str) -> datetime | None:
+def moment(text: str) -> datetime | None:
+    """A date as headers have it (RFC 9110, 5.6.7); None if it is none."""
     try:
-        moment = parsedate_to_datetime(text)
+        found = parsedate_to_datetime(text)
     except (ValueError, IndexError):
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

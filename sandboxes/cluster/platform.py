@@ -58,6 +58,12 @@ def written(objects: list[KubeObject]) -> str:
     return yaml.safe_dump_all(objects, sort_keys=False, explicit_start=True, width=100)
 
 
+def policy_names(root: Path, platform: Platform) -> list[str]:
+    """The admission policies that a cluster should have: what limits the reach of an account, only for one."""
+    objects = render_platform(root, platform)
+    return [item["metadata"]["name"] for item in objects if item["kind"] == "ValidatingAdmissionPolicy"]
+
+
 def needed_rules(root: Path = ROOT) -> set[tuple[str, str, str]]:
     """(verb, API group, resource) of everything that our ClusterRoles grant."""
     roles = [item for item in render_platform(root, Platform("any")) if item["kind"] == "ClusterRole"]

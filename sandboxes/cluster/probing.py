@@ -7,7 +7,6 @@ script as the probe's, from a pod that no policy restricts.
 
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Final
 
 from sandboxes.cluster import targets
@@ -126,14 +125,14 @@ class Probing:
     def canary(self, namespace: str, spec_hash: str) -> CanaryState:
         """Where the canary of this specification answers, or why it does not."""
         selector = f"{_CANARIES},{Labels.SPEC_HASH}={spec_hash}"
-        now = datetime.now(UTC)
-        state = canary_state(list(self._api.list(_POD, namespace, selector)), (), now)
+        state = canary_state(list(self._api.list(_POD, namespace, selector)), (), self._api.now())
         if state.address:
             return state
         workloads = list(self._api.list(_DEPLOYMENT, namespace, selector))
         if not workloads:
             return CanaryState("", "it is not there")
-        return canary_state(list(self._api.list(_POD, namespace, selector)), workloads, now)
+        pods = list(self._api.list(_POD, namespace, selector))
+        return canary_state(pods, workloads, self._api.now())
 
     def start_control(self, pod: KubeObject) -> None:
         """Start this run of the control; a second time changes nothing."""
@@ -145,7 +144,7 @@ class Probing:
         if pod is None:
             raise ProbeLostError(f"There is no control {name} in {namespace}.")
         result = control_result(pod) or control_result(pod, self._log(pod))
-        if result is None and (trouble := pod_trouble(pod, datetime.now(UTC))):
+        if result is None and (trouble := pod_trouble(pod, self._api.now())):
             raise ClusterUnavailableError(f"The canary's control does not start: {trouble}")
         return result
 

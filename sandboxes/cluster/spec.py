@@ -137,8 +137,8 @@ class ProbeResult:
 
     `passed` says that it saw what it should have. Whether "blocked" proves anything is
     for `verdict.judge` to say, which knows what the control saw. `usable` is False if
-    the pod left nothing that can be read. The times are the cluster's own, in whole
-    seconds, so that two pods of one cluster can be compared whatever our clock says.
+    the pod left nothing that can be read. The times are the cluster's own (its nodes'), so that two
+    pods of one cluster can be compared whatever our clock says.
     """
 
     passed: bool

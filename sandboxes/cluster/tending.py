@@ -140,6 +140,19 @@ class Tending:
                 pruned.append(str(name))
         return pruned
 
+    def revoke_access(self, namespace: str) -> None:
+        """Every binding goes, whoever made it, and the index's token.
+
+        Bindings add up as policies do: one that somebody else made lets its subject in just
+        as ours does, and it need not carry our label. So each is deleted, by its UID.
+        """
+        if self._ours(namespace) is None:
+            return
+        for item in self._api.list(_ROLE_BINDING, namespace, partial=True):
+            name, uid = item["metadata"]["name"], item["metadata"]["uid"]
+            self._api.delete(_ROLE_BINDING.path(namespace, name), {"preconditions": {"uid": uid}})
+        self._api.delete(_SECRET.collection(namespace), selector=Labels.SANDBOX)
+
     def quarantine(self, namespace: str, uid: str) -> None:
         """Cut a namespace off that nobody answers for: no network, no access, no token.
 
@@ -150,8 +163,7 @@ class Tending:
             return
         self._apply_whole(_POLICY.path(namespace, DENY_ALL), _deny_all(state))
         self.prune_policies(namespace, frozenset((DENY_ALL,)))
-        self._api.delete(_ROLE_BINDING.collection(namespace), selector=Labels.SANDBOX)
-        self._api.delete(_SECRET.collection(namespace), selector=Labels.SANDBOX)
+        self.revoke_access(namespace)
         marked = {"metadata": {"uid": uid, "labels": {QUARANTINED: "true"}}}
         self._api.merge(NAMESPACE.path(None, namespace), marked)
 

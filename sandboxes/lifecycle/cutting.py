@@ -1,7 +1,7 @@
 """Carrying an isolation out on the cluster, and seeing that it stays carried out.
 
 In the order that cuts soonest: nothing but "deny all" is left of the network policies,
-foreign ones included; the owner's binding and the secrets go; the pods are frozen. All of
+and none of the role bindings, foreign ones included; the secrets go; the pods are frozen. All of
 it is looked at again before `cut_at` says so, and from then on at every look: what somebody
 puts back is taken away again, and told. Every part may be done twice.
 """

@@ -7,7 +7,8 @@ teardown has begun cannot be held any more: it may be half gone. One that fails 
 ever opened goes all the same, because it holds nothing of anybody's.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from django.db import transaction
 
@@ -18,15 +19,16 @@ from sandboxes.lifecycle.locking import locked
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import GOING, OVER, Phase
 
+LONGEST: Final = timedelta(days=3653)  # ten years; a date beyond the year 9999 is stored and never read again
+
 
 def hold(sandbox_id: int, *, until: datetime, reason: str, by: Actor) -> Sandbox:
-    """Holds a live sandbox, or changes its hold; `until` must be in the future."""
+    """Holds a live sandbox, or changes its hold; `until` must be in the future, and within ten years."""
     if not reason.strip():
         raise InvalidInputError("Say why it is held: its owner and the auditors will read it.")
     with transaction.atomic():
         sandbox = locked(sandbox_id)
-        if until <= clock.now():
-            raise InvalidInputError("A hold needs an end in the future; to end one now, lift it.")
+        _check_date(until)
         _must_be_live(sandbox)
         before = sandbox.hold_until if held(sandbox) else None
         sandbox.hold_until, sandbox.hold_reason, sandbox.hold_by_id = until, reason.strip(), by.pk
@@ -66,6 +68,14 @@ def refuse_end(sandbox: Sandbox) -> None:
     """RefusedError if the sandbox, whose row the caller has locked, must not end now."""
     if held(sandbox):
         raise RefusedError(f"{sentence(sandbox)} It does not end before that.")
+
+
+def _check_date(until: datetime) -> None:
+    now = clock.now()
+    if until <= now:
+        raise InvalidInputError("A hold needs an end in the future; to end one now, lift it.")
+    if until > now + LONGEST:
+        raise InvalidInputError("A hold is for at most ten years; it can be lengthened later.")
 
 
 def _must_be_live(sandbox: Sandbox) -> None:

@@ -21,6 +21,7 @@ from django.db import connection
 
 from sandboxes.errors import ClusterRefusedError, ClusterUnavailableError, PetridishError
 from sandboxes.lifecycle import alarms
+from sandboxes.lifecycle.hasty import HASTY, alone
 
 HALF_OPEN_AFTER: Final = 3  # failures in a row from which on the breaker works
 DOWN_AFTER: Final = 6  # failures in a row from which on people are told
@@ -34,7 +35,8 @@ _TELL_EVERY: Final = 1.0  # seconds between two notes of a process that all is w
 # Said by `cluster.api` when the server itself refused for being busy or broken.
 _SERVER_TROUBLE: Final = re.compile(r" refused [A-Z]+ \S+ \((?:408|425|429|5\d\d)\)")
 
-_DRAW = """
+# Of a crash of the database, only tokens are forgotten.
+_DRAW = f"""
 UPDATE lifecycle_registeredcluster AS c
    SET tokens = now.earned - now.batch, tokens_at = clock_timestamp()
   FROM (SELECT id, GREATEST(1, LEAST(%(most)s, burst, requests_per_second * %(draw)s))::int AS batch,
@@ -43,8 +45,8 @@ UPDATE lifecycle_registeredcluster AS c
           FROM lifecycle_registeredcluster WHERE name = %(name)s FOR UPDATE) AS now
  WHERE c.id = now.id
 RETURNING now.batch, GREATEST(0, -c.tokens / GREATEST(c.requests_per_second, 0.001)),
-          GREATEST(0, EXTRACT(EPOCH FROM c.open_until - clock_timestamp()))::float
-"""
+          GREATEST(0, EXTRACT(EPOCH FROM c.open_until - clock_timestamp()))::float, {HASTY}
+"""  # noqa: S608 -- a constant
 
 # Eight requests that a stalled cluster failed together are one failure: once open, it counts no further.
 # A pause lasts from now on; a Retry-After never shortens one.
@@ -89,10 +91,10 @@ class _Pacer:
             self._left = max(0, self._left - 1)
 
     def _draw(self) -> None:
-        drawn = _one(_DRAW, name=self._name, most=_DRAW_AT_MOST, draw=_DRAW_SECONDS)
+        drawn = _one(_DRAW, name=self._name, most=_DRAW_AT_MOST, draw=_DRAW_SECONDS, alone=alone())
         if drawn is None:  # registered nowhere, so nobody said how fast: `clusters.get` connects to none such
             return
-        batch, sleep, closed = drawn
+        batch, sleep, closed, _ = drawn
         if closed:
             text = f"Cluster {self._name} did not work lately and is left alone for {closed:.0f} s more."
             raise ClusterUnavailableError(text, retry_after=closed)

@@ -18,6 +18,7 @@ from django.db import transaction
 from sandboxes.audit.services import record
 from sandboxes.cluster.capabilities import Capabilities, survey
 from sandboxes.cluster.driver import Cluster
+from sandboxes.cluster.platform import Platform, policy_names
 from sandboxes.cluster.verdict import Outcome
 from sandboxes.errors import PetridishError
 from sandboxes.lifecycle import clock, clusters, identity, offers, registry, room, trial
@@ -217,7 +218,18 @@ def _admission(found: Capabilities) -> Line:
         return Line(what, "warning", "Ours are not installed.", why, remedy)
     if loose:
         return Line(what, "warning", f"Not enforced, or with mistakes: {_listed(loose)}.", why, remedy)
+    missing = _absent(found.user, {each.name for each in ours})
+    if any(name.endswith("-probe") for name in missing):
+        why = f"{why} Without the probe's, an owner can enter the pod that tests the seal, and write its testimony."
+    if missing:
+        return Line(what, "warning", f"Not installed: {_listed(missing)}.", why, remedy)
     return Line(what, "ok", f"Ours are enforced: {_listed([each.name for each in ours])}.", why)
+
+
+def _absent(user: str, installed: set[str]) -> list[str]:
+    """The policies of “platform_manifests” that are not there; an older installation has fewer."""
+    platform = Platform(settings.INSTALLATION_ID, settings.IMAGE_REGISTRIES, user=user)
+    return [name for name in policy_names(settings.TEMPLATES_ROOT, platform) if name not in installed]
 
 
 def _runtime_classes(found: Capabilities) -> Iterator[Line]:

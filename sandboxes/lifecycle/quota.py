@@ -83,6 +83,8 @@ def admit() -> int:
     if switch.paused():
         return 0
     rows = counting.waiting()
+    if not rows:  # what is taken is summed up only for somebody
+        return 0
     for row in filter(counting.is_hopeless, rows):
         _turn_away(row)
     outcomes = settle(counting.queue(rows), counting.room())

@@ -8,13 +8,15 @@ from django.db import transaction
 from django.db.models import Case, F, When
 
 from sandboxes.audit.services import Actor, record
-from sandboxes.errors import ConflictError
+from sandboxes.errors import ConflictError, InvalidInputError
 from sandboxes.lifecycle import clock, hints, holds, quota
 from sandboxes.lifecycle.locking import locked
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.moves import start_ending
 from sandboxes.lifecycle.phases import GOING, LIVE, OVER, Phase
 
+LONGEST: Final = timedelta(days=3653)  # ten years, whatever a profile or an approver says
+TOO_LONG: Final = "A lease is for at most ten years in all."
 # What is queued is looked at by `quota.admit`, not by the reconciler.
 _NOW_UNLESS_QUEUED: Final = Case(When(phase=Phase.QUEUED, then=None), default=clock.Now())
 
@@ -69,13 +71,16 @@ def open_sandbox(
 def extend(*, sandbox_id: int, add: timedelta, by: Actor | None) -> Sandbox:
     """Lengthens a live sandbox's lease. ConflictError if it is no longer live."""
     with transaction.atomic():
-        won = Sandbox.objects.filter(pk=sandbox_id, phase__in=LIVE).update(
+        live = Sandbox.objects.filter(pk=sandbox_id, phase__in=LIVE)
+        won = live.filter(lease__lte=LONGEST - add).update(
             lease=F("lease") + add,
             expires_at=F("expires_at") + add,  # null stays null: the lease has not begun
             warned_at=None,
             next_check_at=_NOW_UNLESS_QUEUED,
         )
         if not won:
+            if live.exists():
+                raise InvalidInputError(TOO_LONG)
             raise ConflictError("This sandbox is no longer live, so its lease cannot be extended.")
         sandbox = Sandbox.objects.get(pk=sandbox_id)
         data = {"added_seconds": add.total_seconds(), "expires_at": sandbox.expires_at}

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 
 from django.db import connection
 
+from sandboxes.lifecycle.hasty import HASTY, alone
 from sandboxes.lifecycle.models import Sandbox
 
 # Not ON CONFLICT: a try that ends the step would be no conflict with the row that is still open.
-_WRITE = """
+_WRITE = f"""
 WITH open AS (
   UPDATE lifecycle_step SET
     tries = tries + 1,
@@ -23,13 +24,14 @@ WITH open AS (
     error = CASE WHEN %(done)s OR %(error)s <> '' THEN %(error)s ELSE error END,
     ended_at = CASE WHEN %(done)s THEN clock_timestamp() END
   WHERE sandbox_id = %(sandbox)s AND name = %(name)s AND ended_at IS NULL
-  RETURNING id
+  RETURNING id, {HASTY}
 )
 INSERT INTO lifecycle_step (sandbox_id, name, started_at, ended_at, tries, worked_ms, error)
 SELECT %(sandbox)s, %(name)s, clock_timestamp() - make_interval(secs => %(seconds)s),
        CASE WHEN %(done)s THEN clock_timestamp() END, 1, %(ms)s, %(error)s
 WHERE NOT EXISTS (SELECT FROM open)
-"""
+RETURNING {HASTY}
+"""  # noqa: S608 -- a constant
 
 
 class Attempt:
@@ -64,6 +66,7 @@ def _write(sandbox_id: int, name: str, seconds: float, done: bool, error: str) -
         "ms": round(seconds * 1000),
         "done": done,
         "error": error,
+        "alone": alone(),
     }
     with connection.cursor() as cursor:
         cursor.execute(_WRITE, values)

@@ -19,6 +19,7 @@ from sandboxes.cluster.kinds import kind
 from sandboxes.cluster.render import Rendered
 from sandboxes.cluster.spec import SandboxSpec
 from tests.cluster.conftest import REAL, Subject, wait_for
+from tests.cluster.test_tending import BINDING, FOREIGN_BINDING
 
 BOTH = pytest.mark.parametrize("subject", ["simulated", REAL], indirect=True)
 ONLY_REAL = pytest.mark.parametrize("subject", [REAL], indirect=True)
@@ -119,9 +120,10 @@ def cut(subject: Subject, spec: SandboxSpec) -> None:
 @BOTH
 def test_ways_in_are_named_until_there_is_none(subject: Subject) -> None:
     spec, rendered = workspace(subject)
+    subject.cluster.api.create(BINDING.collection(spec.namespace), FOREIGN_BINDING)
     found = subject.cluster.ways_in(spec.namespace, KEEP)
     assert {"NetworkPolicy/allow-dns", "NetworkPolicy/allow-index"} <= set(found)
-    assert {"RoleBinding/owner", "Secret/package-index"} <= set(found)
+    assert {"RoleBinding/owner", "RoleBinding/back-door", "Secret/package-index"} <= set(found)
     cut(subject, spec)
     assert subject.cluster.ways_in(spec.namespace, KEEP) == []
     subject.cluster.prune_policies(spec.namespace, frozenset())

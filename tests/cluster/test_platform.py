@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from sandboxes.cluster.api import Api, StatusRefusedError
+from sandboxes.cluster.canary import load_canary, render_canary
 from sandboxes.cluster.capabilities import survey
 from sandboxes.cluster.driver import Cluster, connect, connect_text
 from sandboxes.cluster.kinds import NAMESPACE, PERSISTENT_VOLUME, Kind, kind
@@ -33,6 +34,8 @@ POD, SERVICE = kind("v1", "Pod"), kind("v1", "Service")
 POLICY = kind("networking.k8s.io/v1", "NetworkPolicy")
 CONFIG_MAP = kind("v1", "ConfigMap")
 CONTROLLERS = "system:serviceaccount:kube-system:"
+UNFILTERED = {"seccompProfile": {"type": "Unconfined"}}
+ENFORCE = "pod-security.kubernetes.io/enforce"
 NEVER = {"there-is": "no-such-node"}
 DRY = {"dryRun": "All"}
 MERGE = "application/merge-patch+json"
@@ -56,6 +59,7 @@ class World:
     petridish: Cluster
     platform: Platform
     subject: Subject
+    bare: str  # a namespace of ours that is older than the policies
     others: dict[str, Cluster] = field(default_factory=dict)
 
     def by(self, user: str) -> Api:
@@ -90,13 +94,14 @@ def world(request: pytest.FixtureRequest, templates: Templates) -> Iterator[Worl
     listener = socket.create_server((own_address(kubeconfig), 0))
     address, port = listener.getsockname()[:2]
     try:
+        bare = _bare(admin, platform.installation_id)
         for item in objects:
             admin.api.create(_WHERE[item["kind"]].collection(item["metadata"].get("namespace")), item)
         own = connect_text("petridish", _own_kubeconfig(admin, platform, kubeconfig), None)
         subject = Subject(
             own, False, kubeconfig, image, address, port, templates, installation_id=platform.installation_id
         )
-        world = World(kubeconfig, admin, own, platform, subject)
+        world = World(kubeconfig, admin, own, platform, subject, bare)
         wait_for(lambda: _in_force(world))
         yield world
     finally:
@@ -124,6 +129,16 @@ def _own_kubeconfig(admin: Cluster, platform: Platform, kubeconfig: str) -> str:
             "current-context": "x",
         }
     )
+
+
+def _bare(admin: Cluster, installation_id: str) -> str:
+    """A sandbox's namespace without Pod Security, which nobody could make once the policies are there."""
+    name = f"sbx-bare-{secrets.token_hex(4)}"
+    labels = {Labels.INSTALLATION: installation_id, Labels.SANDBOX: "999"}
+    admin.api.create(NAMESPACE.collection(), namespace(name, labels))
+    path = kind("v1", "ServiceAccount").path(name, "default")
+    wait_for(lambda: admin.api.find(path))  # the cluster's own controller furnishes it
+    return name
 
 
 def _in_force(world: World) -> bool:
@@ -162,12 +177,7 @@ def _uninstall(admin: Cluster, objects: list[KubeObject], installation_id: str) 
 @pytest.fixture(scope="module")
 def home(world: World) -> str:
     """A sandbox's namespace without Pod Security, so that our own policies alone refuse."""
-    name = f"sbx-bare-{secrets.token_hex(4)}"
-    labels = {Labels.INSTALLATION: world.platform.installation_id, Labels.SANDBOX: "999"}
-    world.petridish.api.create(NAMESPACE.collection(), namespace(name, labels))
-    path = kind("v1", "ServiceAccount").path(name, "default")
-    wait_for(lambda: world.admin.api.find(path))  # the cluster's own controller may furnish it
-    return name
+    return world.bare
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +238,30 @@ def refused(act: Callable[[], object], why: str) -> None:
             {"initContainers": [{"name": "i", "image": "=", "securityContext": {"privileged": True}}]},
             "privileged",
         ),
+        ({"container": {"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}}, "capabilities"),
+        (
+            {"container": {"securityContext": {"capabilities": {"add": ["NET_BIND_SERVICE", "ALL"]}}}},
+            "capabilities",
+        ),
+        ({"container": {"securityContext": UNFILTERED}}, "seccomp"),
+        ({"securityContext": UNFILTERED}, "seccomp"),
+        ({"container": {"securityContext": {"procMount": "Unmasked"}}, "hostUsers": False}, "/proc"),
+        (
+            {
+                "initContainers": [
+                    {"name": "i", "image": "=", "securityContext": {"capabilities": {"add": ["NET_RAW"]}}}
+                ]
+            },
+            "capabilities",
+        ),
+        ({"initContainers": [{"name": "i", "image": "=", "securityContext": UNFILTERED}]}, "seccomp"),
+        (
+            {
+                "initContainers": [{"name": "i", "image": "=", "securityContext": {"procMount": "Unmasked"}}],
+                "hostUsers": False,
+            },
+            "/proc",
+        ),
     ],
     ids=str,
 )
@@ -252,7 +286,11 @@ def test_what_may_run(world: World, home: str) -> None:
         {"name": "e", "projected": {"sources": []}},
     ]
     item = pod(
-        world.subject.image, volumes=volumes, initContainers=[{"name": "i", "image": world.subject.image}]
+        world.subject.image,
+        {"securityContext": {"capabilities": {"add": ["NET_BIND_SERVICE"]}, "procMount": "Default"}},
+        volumes=volumes,
+        initContainers=[{"name": "i", "image": world.subject.image}],
+        securityContext={"seccompProfile": {"type": "RuntimeDefault"}},
     )
     world.by("eve").create(POD.collection(home), item, dry_run=True)
 
@@ -269,6 +307,9 @@ def test_elsewhere_everything_goes(world: World, elsewhere: str) -> None:
     [
         ({"image": "registry.example/debug"}, "from nowhere else"),
         ({"securityContext": {"privileged": True}}, "privileged"),
+        ({"securityContext": {"capabilities": {"add": ["SYS_PTRACE"]}}}, "capabilities"),
+        ({"securityContext": UNFILTERED}, "seccomp"),
+        ({"securityContext": {"procMount": "Unmasked"}}, "/proc"),
         ({}, ""),
     ],
 )
@@ -432,6 +473,44 @@ def test_petridish_changes_nothing_elsewhere(world: World, elsewhere: str) -> No
     refused(lambda: api._call("PATCH", path, DRY, attach, MERGE), mine)
     other = namespace(f"platform-other-{secrets.token_hex(4)}", {})
     refused(lambda: api.create(NAMESPACE.collection(), other, dry_run=True), mine)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {},
+        {ENFORCE: "privileged"},
+        {ENFORCE: "baseline"},
+        {ENFORCE: "restricted", f"{ENFORCE}-version": "v1.0"},
+    ],
+    ids=str,
+)
+def test_petridish_makes_no_sandbox_without_pod_security(
+    world: World, sealed: tuple[str, Rendered], labels: dict[str, str]
+) -> None:
+    """A stolen token opens no namespace where root runs with every capability."""
+    api, why = world.petridish.api, "enforces Pod Security restricted"
+    ours = {Labels.INSTALLATION: world.platform.installation_id}
+    new = namespace(f"sbx-lax-{secrets.token_hex(4)}", {**ours, **labels})
+    refused(lambda: api.create(NAMESPACE.collection(), new, dry_run=True), why)
+    lax = {"metadata": {"labels": {ENFORCE: None, f"{ENFORCE}-version": None, **labels}}}
+    for part in ("", "/status"):
+        path = NAMESPACE.path(None, sealed[0]) + part
+        refused(lambda: api._call("PATCH", path, DRY, lax, MERGE), why)  # noqa: B023 -- called here
+
+
+def test_a_namespace_older_than_the_policies_can_still_go(world: World, home: str) -> None:
+    note = {"metadata": {"annotations": {"somebody": "else"}}}
+    world.petridish.api._call("PATCH", NAMESPACE.path(None, home), DRY, note, MERGE)
+    world.petridish.api._call("DELETE", NAMESPACE.path(None, home), DRY)
+
+
+def test_the_canarys_namespace_is_admitted(world: World) -> None:
+    given = {"installation_id": world.platform.installation_id, "image": world.subject.image}
+    objects, _ = render_canary(load_canary(ROOT / "k8s-templates"), **given)
+    (home,) = (item for item in objects if item["kind"] == "Namespace")
+    fresh = {**home, "metadata": {**home["metadata"], "name": f"petridish-canary-{secrets.token_hex(4)}"}}
+    world.petridish.api.create(NAMESPACE.collection(), fresh, dry_run=True)
 
 
 def test_petridish_does_not_let_a_sandbox_go(world: World, sealed: tuple[str, Rendered]) -> None:

@@ -17,6 +17,14 @@ pytestmark = pytest.mark.parametrize("subject", ["simulated", REAL], indirect=Tr
 
 ELSE = "00000000-0000-0000-0000-000000000000"
 POLICY = kind("networking.k8s.io/v1", "NetworkPolicy")
+BINDING = kind("rbac.authorization.k8s.io/v1", "RoleBinding")
+FOREIGN_BINDING: KubeObject = {
+    "apiVersion": "rbac.authorization.k8s.io/v1",
+    "kind": "RoleBinding",
+    "metadata": {"name": "back-door"},
+    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+    "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "mallory"}],
+}
 
 
 def test_a_cluster_is_known_by_its_uid(subject: Subject) -> None:
@@ -73,6 +81,7 @@ def test_quarantine_cuts_off_and_deletes_nothing_that_runs(subject: Subject) -> 
     spec, rendered, uid = subject.sealed()
     cluster.apply((*rendered.workspace, *rendered.access))
     wait_for(lambda: cluster.workspace(spec.namespace).ready)
+    cluster.api.create(BINDING.collection(spec.namespace), FOREIGN_BINDING)
     hole: KubeObject = {"spec": {"egress": [{}]}}
     path = POLICY.path(spec.namespace, "deny-all")
     cluster.api._call("PATCH", path, {"fieldManager": "mallory"}, hole, "application/merge-patch+json")

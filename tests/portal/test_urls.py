@@ -9,7 +9,7 @@ An address that is not in the table fails, as does a line whose address is gone.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,6 +22,7 @@ from portal.accounts.models import User
 from portal.accounts.tokens import issue
 from tests.portal.web import world
 
+NEXT_YEAR = datetime.now(UTC).year + 1
 CAST = ("nobody", "alice", "bob", "iris", "omar", "ada")
 
 
@@ -84,7 +85,11 @@ PAGES = [
     _line("POST", "sandboxes/<int:sandbox_id>/isolate", "302 404 403 302 403 302", reason="Odd"),
     _line("POST", "sandboxes/<int:sandbox_id>/release", "302 404 403 302 403 302", reason="Fine"),
     _line(
-        "POST", "sandboxes/<int:sandbox_id>/hold", "302 404 403 403 403 302", until="2999-01-01", reason="Law"
+        "POST",
+        "sandboxes/<int:sandbox_id>/hold",
+        "302 404 403 403 403 302",
+        until=f"{NEXT_YEAR}-01-01",
+        reason="Law",
     ),
     _line("POST", "sandboxes/<int:sandbox_id>/lift", "302 404 403 403 403 302", reason="Settled"),
     _line("GET", "sandboxes/<int:sandbox_id>/receipt.json", "302 404 404 404 404 404"),  # not over yet
@@ -160,7 +165,7 @@ API = [
         "POST",
         "api/v1/sandboxes/<int:sandbox_id>/hold",
         "401 403 403 403 403 200",
-        until="2999-01-01T00:00:00Z",
+        until=f"{NEXT_YEAR}-01-01T00:00:00Z",
         reason="Law",
     ),
     _line("POST", "api/v1/sandboxes/<int:sandbox_id>/lift", "401 403 403 403 403 200", reason="Settled"),

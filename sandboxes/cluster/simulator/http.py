@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import yaml
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -84,6 +84,8 @@ def application(objects: Objects, watches: Watches, token: str) -> Starlette:
             return await _dispatch(api, request, path)
         except ApiError as error:
             return JSONResponse(error.status(), error.code)
+        except ClientDisconnect:  # killed in the middle of its request: nothing is done, and nobody is there to tell
+            return Response(status_code=400)
 
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     return Starlette(routes=[Route("/{path:path}", serve, methods=methods)])

@@ -30,7 +30,8 @@ _GIVEN = _PERMIT.format(host="%(host)s::text", port="%(port)s::integer")
 
 _JUDGE = f"""
 SELECT EXISTS ({_GIVEN}) AS allowed,
-    (SELECT p.attempts FROM lifecycle_probe p WHERE p.sandbox_id = s.id ORDER BY p.id DESC LIMIT 1) AS attempts
+    (SELECT p.attempts FROM lifecycle_probe p WHERE p.sandbox_id = s.id AND p.passed
+        ORDER BY p.id DESC LIMIT 1) AS attempts
 FROM lifecycle_sandbox s WHERE s.id = %(sandbox)s AND {_READY}"""  # noqa: S608 -- constants only, as below
 
 _OPEN = f"""
@@ -90,7 +91,7 @@ WHERE allowed AND ended_at IS NULL AND seen_at < now() - make_interval(secs => %
 
 @dataclass(frozen=True)
 class Judgement:
-    """`closed`: the cluster's own addresses, with what they are."""
+    """`closed`: the cluster's own addresses, with what they are, as the last run that passed knew them."""
 
     allowed: bool
     closed: Mapping[str, str]

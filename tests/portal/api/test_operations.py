@@ -8,6 +8,9 @@ import pytest
 from django.utils import timezone
 
 from portal.accounts.models import User
+from portal.accounts.permissions import Role
+from portal.approvals.operations import offered
+from portal.approvals.queries import may_end
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import Phase
 from tests.portal.api.conftest import Caller, is_problem
@@ -65,6 +68,53 @@ def test_nobody_releases_their_own(iris: User, ada: User, sandbox_of: Make) -> N
     problem = is_problem(Caller(iris).post(f"/sandboxes/{hers.pk}/release", {"reason": "me"}), 403, "refused")
     assert "another approver" in problem["detail"]
     assert Caller(ada).post(f"/sandboxes/{hers.pk}/release", {"reason": "fine"}).status_code == 202
+
+
+@pytest.mark.parametrize("who", ["alice", "iris", "ada"])
+def test_nobody_ends_their_own_while_it_is_isolated(
+    alice: User, iris: User, ada: User, who: str, sandbox_of: Make
+) -> None:
+    owner = {"alice": alice, "iris": iris, "ada": ada}[who]
+    now = timezone.now()
+    own = sandbox_of(owner, ready_at=now, expires_at=now + timedelta(hours=1))
+    other = Caller(ada if owner == iris else iris)
+    other.post(f"/sandboxes/{own.pk}/isolate", {"reason": "odd"})
+    problem = is_problem(Caller(owner).post(f"/sandboxes/{own.pk}/end"), 403, "refused")
+    assert "never its owner" in problem["detail"]
+    own.refresh_from_db()
+    assert not may_end(owner, own)
+    assert other.post(f"/sandboxes/{own.pk}/end").status_code == 202
+
+
+def test_an_admin_neither_lifts_nor_shortens_the_hold_on_their_own(
+    ada: User, bob: User, sandbox_of: Make
+) -> None:
+    now = timezone.now()
+    own = sandbox_of(ada, ready_at=now, expires_at=now + timedelta(hours=1))
+    User.objects.filter(pk=bob.pk).update(role=Role.ADMIN)
+    bob.refresh_from_db()
+    owner, another = Caller(ada), Caller(bob)
+
+    def hold(caller: Caller, days: int) -> Any:
+        body = {"until": (now + timedelta(days=days)).isoformat(), "reason": "A dispute."}
+        return caller.post(f"/sandboxes/{own.pk}/hold", body)
+
+    assert hold(another, 3).status_code == 200
+    for answer in (hold(owner, 2), owner.post(f"/sandboxes/{own.pk}/lift", {"reason": "me"})):
+        assert "another admin has to" in is_problem(answer, 403, "refused")["detail"]
+    own.refresh_from_db()
+    assert own.hold_until == now + timedelta(days=3)
+    assert not offered(ada, own).lift
+    assert hold(owner, 4).status_code == 200  # longer keeps more
+    assert hold(another, 1).status_code == 200
+    assert another.post(f"/sandboxes/{own.pk}/lift", {"reason": "Settled."}).status_code == 200
+
+
+def test_a_hold_for_ever_is_refused_and_the_row_can_still_be_read(ada: User, box: Sandbox) -> None:
+    body = {"until": "9999-12-31T23:59:59-14:00", "reason": "for ever"}
+    problem = is_problem(Caller(ada).post(f"/sandboxes/{box.pk}/hold", body), 422, "invalid")
+    assert "ten years" in problem["detail"]
+    assert Caller(ada).get(f"/sandboxes/{box.pk}").status_code == 200
 
 
 def test_a_hold_stops_every_end(alice: User, iris: User, ada: User, box: Sandbox) -> None:

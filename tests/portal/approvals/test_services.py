@@ -157,6 +157,15 @@ class TestExtend:
         with pytest.raises(InvalidInputError, match="at most 30 days in all"):
             services.extend(sandbox.pk, by=alice, duration=timedelta(days=30), reason="Not done")
 
+    @pytest.mark.parametrize("more", [timedelta(days=365 * 9000), timedelta.max])
+    def test_without_its_profile_ten_years_are_the_cap(
+        self, sandbox: Sandbox, alice: User, more: timedelta
+    ) -> None:
+        Sandbox.objects.update(profile="abacus")
+        with pytest.raises(InvalidInputError, match="ten years"):
+            services.extend(sandbox.pk, by=alice, duration=more, reason="Not done")
+        assert not sandbox.requests.filter(kind="extension").exists()
+
     def test_only_ones_own_and_only_live(self, sandbox: Sandbox, alice: User, bob: User) -> None:
         with pytest.raises(NotFoundError):
             services.extend(sandbox.pk, by=bob, duration=timedelta(minutes=5), reason="Mine now")

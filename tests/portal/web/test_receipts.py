@@ -201,6 +201,10 @@ def test_what_is_too_large_is_not_read() -> None:
     assert Client().post("/receipts/verify", {"file": file}).status_code == 422
 
 
+def test_noughts_before_a_length_do_not_hide_it() -> None:
+    assert _check("{}", CONTENT_LENGTH="0000000000005000000000").status_code == 413
+
+
 def test_it_may_not_be_hammered(receipt: Receipt, settings: Any) -> None:
     settings.ACCOUNT_RATE_LIMITS = {**settings.ACCOUNT_RATE_LIMITS, "verify_receipt": "2/m/ip"}
     envelope = receipts.signed(receipt).envelope()

@@ -2,6 +2,8 @@
 
 import json
 import tracemalloc
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -257,3 +259,31 @@ def test_a_listings_memory_does_not_grow_with_objects(stub: tuple[Stub, int], cl
     finally:
         tracemalloc.stop()
     assert peak < 4_000_000  # all of them would be more than 20 MB
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+@pytest.mark.parametrize(("seconds", "failed"), [(30, False), (150, True)])
+def test_how_long_a_pod_waits_for_a_node_is_told_by_the_clusters_own_clock(
+    stub: tuple[Stub, int], cluster: Cluster, minutes: int, seconds: int, failed: bool
+) -> None:
+    """Ten minutes off, as a worker sees it: nothing is given up too soon, and nothing too late."""
+    now = datetime.now(UTC) + timedelta(minutes=minutes)
+    since = (now - timedelta(seconds=seconds)).isoformat()
+    waits = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "lastTransitionTime": since,
+    }
+    pod = {"metadata": {"name": "p", "uid": "1"}, "spec": {}, "status": {"conditions": [waits]}}
+    workload = {"metadata": {"name": "w", "uid": "2"}, "spec": {"replicas": 1}, "status": {}}
+
+    def answer(method: str, path: str) -> Answer:
+        items = [pod] if "/pods" in path else [workload] if "/deployments" in path else []
+        code, _, body = found({"metadata": {}, "items": items})
+        return code, {"Date": format_datetime(now, usegmt=True)}, body
+
+    stub[0].answer = answer
+    state = cluster.workspace("x")
+    assert "Unschedulable" in state.message
+    assert state.failed is failed

@@ -325,6 +325,9 @@ async def test_the_clusters_own_public_address_is_refused(world: World, found: s
     def probe() -> None:
         attempt = {"target": "node", "host": "9.9.9.10", "port": 6443, "expected": "blocked"}
         Probe.objects.create(sandbox=world.sandbox, passed=True, simulated=True, attempts=[attempt])
+        Probe.objects.create(
+            sandbox=world.sandbox, passed=False, outcome="unusable", simulated=True, attempts=[]
+        )
 
     await asyncio.to_thread(committed, probe)
     await world.allow("evil.example.org", 443)

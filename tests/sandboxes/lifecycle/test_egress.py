@@ -107,6 +107,7 @@ class TestGrant:
     def test_not_to_what_the_probe_needs_closed(self, bare: Sandbox) -> None:
         attempts = [{"target": "outside", "host": "203.0.113.9", "port": 443, "expected": "blocked"}]
         Probe.objects.create(sandbox=bare, passed=True, simulated=True, attempts=attempts)
+        Probe.objects.create(sandbox=bare, passed=False, outcome="unusable", simulated=True, attempts=[])
         with pytest.raises(InvalidInputError, match=r"outside 203\.0\.113\.9"):
             grant(bare)
         grant(bare, parse_way(cidr="203.0.113.8", port=443))

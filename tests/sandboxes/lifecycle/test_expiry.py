@@ -11,6 +11,7 @@ from django.utils import timezone
 from portal.accounts.models import User
 from sandboxes.audit.models import Entry
 from sandboxes.cluster.driver import Cluster
+from sandboxes.errors import InvalidInputError
 from sandboxes.lifecycle import clock, engine, expiry, services
 from sandboxes.lifecycle.models import Probe, RegisteredCluster, Sandbox
 from sandboxes.lifecycle.phases import Phase
@@ -62,6 +63,17 @@ def test_an_extension_granted_at_the_last_moment_is_kept(alice: User) -> None:
     assert not expiry.end(sandbox)
     sandbox.refresh_from_db()
     assert sandbox.phase == Phase.READY
+
+
+def test_a_lease_is_for_ten_years_at_most(alice: User) -> None:
+    """Whatever its profile says, or if it is gone: beyond the year 9999 no row can be read."""
+    sandbox = ready(alice, profile="abacus", lease=HOUR)
+    for add in (services.LONGEST, timedelta(days=365 * 9000), timedelta.max):
+        with pytest.raises(InvalidInputError, match="ten years"):
+            services.extend(sandbox_id=sandbox.pk, add=add, by=alice)
+    services.extend(sandbox_id=sandbox.pk, add=services.LONGEST - HOUR, by=alice)
+    sandbox.refresh_from_db()
+    assert sandbox.lease == services.LONGEST
 
 
 def test_many_at_once(alice: User) -> None:

@@ -1,6 +1,6 @@
 """Legal hold: no end before its date, whoever asks; after it the lease counts again."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -91,6 +91,20 @@ def test_it_needs_a_reason_and_a_future(ready: Sandbox, ada: User) -> None:
         holds.hold(0, until=clock.now() + THREE_DAYS, reason="whose", by=ada)
     ready.refresh_from_db()
     assert not holds.held(ready)
+
+
+def test_it_is_for_ten_years_at_most(held: Sandbox, ada: User) -> None:
+    """A date that the year 10000 has begun at in UTC could be stored, and the row never read again."""
+    for until_when in (
+        clock.now() + holds.LONGEST + timedelta(minutes=1),
+        datetime.fromisoformat("9999-12-31T23:59:59-14:00"),
+    ):
+        with pytest.raises(InvalidInputError, match="ten years"):
+            holds.hold(held.pk, until=until_when, reason="for ever", by=ada)
+    before = held.hold_until
+    held.refresh_from_db()
+    assert held.hold_until == before
+    holds.hold(held.pk, until=clock.now() + holds.LONGEST - timedelta(minutes=1), reason="long", by=ada)
 
 
 def test_it_works_before_it_opened_and_while_it_is_isolated(

@@ -75,6 +75,20 @@ def actions(sandbox: Sandbox) -> list[str]:
     return [action.removeprefix("sandbox.") for action in rows.values_list("action", flat=True)]
 
 
+def bind(cluster: Cluster, sandbox: Sandbox) -> None:
+    """A binding that somebody else made, without any label of ours."""
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"}
+    who = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "mallory"}
+    foreign = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "back-door", "namespace": sandbox.namespace},
+        "roleRef": role,
+        "subjects": [who],
+    }
+    cluster._api.create(BINDING.collection(sandbox.namespace), foreign)
+
+
 @pytest.fixture
 def ready(sandbox: Sandbox) -> Sandbox:
     return until(sandbox, is_in(Phase.READY))
@@ -154,6 +168,7 @@ class TestOnTheCluster:
             "spec": {"podSelector": {}, "egress": [{}], "policyTypes": ["Egress"]},
         }
         cluster._api.create(POLICY.collection(ready.namespace), foreign)
+        bind(cluster, ready)
         workspace = pods(cluster, ready)[0]["metadata"]["uid"]
         isolation.isolate(ready.pk, by=iris, reason="it scans the network")
         until(ready, lambda sandbox: sandbox.cut_at)
@@ -185,6 +200,17 @@ class TestOnTheCluster:
         entry = Entry.objects.get(action="sandbox.isolation_broken")
         assert entry.data == {"found": ["no NetworkPolicy/deny-all", "RoleBinding/owner"]}
         assert "came back" in Alarm.objects.get(kind="isolated").message
+
+    def test_a_foreign_binding_is_taken_away_and_told_at_every_look(
+        self, isolated: Sandbox, cluster: Cluster
+    ) -> None:
+        for told in (1, 2):
+            bind(cluster, isolated)
+            look(isolated)
+            until(isolated, lambda sandbox: sandbox.cut_at)
+            assert names(cluster, isolated, BINDING) == []
+            found = [entry.data for entry in Entry.objects.filter(action="sandbox.isolation_broken")]
+            assert found == [{"found": ["RoleBinding/back-door"]}] * told
 
     def test_a_deny_all_that_allows_something_is_put_right_and_told(
         self, isolated: Sandbox, cluster: Cluster

@@ -1,6 +1,7 @@
 """What a preflight says of a cluster, and what it costs the cluster: nothing that stays."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from io import StringIO
 from typing import Any
@@ -166,13 +167,41 @@ def test_placement_knows_what_was_found(surveyed: dict[str, Any], alice: User) -
     assert asked.lines[-1].text == "Cluster simulated has 0 of nvidia.com/gpu, and 1 are needed."
 
 
+PERSONS = ("workloads", "services", "seal", "namespaces", "probe")  # for Petridish as a person
+
+
+def installed(surveyed: dict[str, Any], names: Iterable[str], loose: Iterable[str] = ()) -> None:
+    surveyed["admission_api"] = True
+    surveyed["admission"] = tuple(
+        AdmissionPolicy(f"petridish-{name}", settings.INSTALLATION_ID, name not in loose, ())
+        for name in names
+    )
+
+
 @pytest.mark.parametrize(("enforced", "state"), [(True, "ok"), (False, "warning")])
 def test_our_admission_policies_have_to_be_enforced(
     surveyed: dict[str, Any], enforced: bool, state: str
 ) -> None:
-    policy = AdmissionPolicy("petridish-seal", settings.INSTALLATION_ID, enforced, ())
-    surveyed["admission_api"], surveyed["admission"] = True, (policy,)
+    installed(surveyed, PERSONS, loose=() if enforced else ("seal",))
     assert line(preflight.check("simulated"), "Admission policies").state == state
+
+
+@pytest.mark.parametrize("missing", [*PERSONS])
+def test_a_policy_that_is_not_installed_is_named(surveyed: dict[str, Any], missing: str) -> None:
+    installed(surveyed, [name for name in PERSONS if name != missing])
+    found = line(preflight.check("simulated"), "Admission policies")
+    assert (found.state, found.found) == ("warning", f"Not installed: petridish-{missing}.")
+    assert "platform_manifests" in found.remedy
+    assert ("write its testimony" in found.why) is (missing == "probe")
+
+
+def test_the_reach_of_a_service_account_has_to_be_limited(surveyed: dict[str, Any]) -> None:
+    installed(surveyed, PERSONS)
+    surveyed["user"] = "system:serviceaccount:petridish:petridish"
+    found = line(preflight.check("simulated"), "Admission policies")
+    assert (found.state, found.found) == ("warning", "Not installed: petridish-reach.")
+    installed(surveyed, [*PERSONS, "reach"])
+    assert line(preflight.check("simulated"), "Admission policies").state == "ok"
 
 
 # ---- the trial

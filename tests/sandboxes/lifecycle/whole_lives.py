@@ -17,6 +17,7 @@ from typing import Any, Final
 import yaml
 from django.conf import settings
 from django.db import connection
+from django.db.models import Sum
 
 from portal.accounts.models import User
 from sandboxes.audit.models import Entry
@@ -26,7 +27,9 @@ from sandboxes.cluster.canary import canary_namespace
 from sandboxes.cluster.driver import Cluster
 from sandboxes.errors import ConflictError, PetridishError
 from sandboxes.lifecycle import (
+    claims,
     clock,
+    clusters,
     egress,
     engine,
     expiry,
@@ -37,9 +40,10 @@ from sandboxes.lifecycle import (
     receipts,
     registry,
     services,
+    specs,
     timing,
 )
-from sandboxes.lifecycle.models import Alarm, EngineState, Orphan, Quota, RegisteredCluster, Sandbox
+from sandboxes.lifecycle.models import Alarm, EngineState, Orphan, Quota, RegisteredCluster, Sandbox, Step
 from sandboxes.lifecycle.models.quota import Scope
 from sandboxes.lifecycle.phases import OVER, Phase
 
@@ -47,20 +51,27 @@ READ_SECONDS: Final = 1.0  # of patience with the API, in place of 30
 STALL_SECONDS: Final = 2.0  # longer than that, as 30 s and more are longer than 30
 _SHORTER: Final = 20  # times
 _LEASE: Final = timedelta(hours=4)
-_WAY: Final = ("pending", "provisioning", "probing", "probe_passed", "ready")
-_PROVED_NOTHING: Final = ("probe_unproven", "probe_unusable")
+_WAY: Final = ("pending", "provisioning", "probing", "ready")
 TASKS: Final[tuple[Callable[[], object], ...]] = (
     expiry.run, observing.observe_all, orphans.sweep, quota.admit, egress.end_due,
 )  # fmt: skip
 
 
-def shorten_waits(put: Callable[[Any, str, Any], None]) -> None:
+def shorten_waits(put: Callable[[Any, str, Any], None], *, read_seconds: float = READ_SECONDS) -> None:
     """`put` is `setattr`, or a test's own that puts everything back."""
-    put(api, "READ_SECONDS", READ_SECONDS)
+    put(api, "READ_SECONDS", read_seconds)
     put(engine, "backoff", lambda *given: timing.backoff(*given) / _SHORTER)
     put(limits, "_FIRST_PAUSE", limits._FIRST_PAUSE / _SHORTER)
     put(limits, "_LONGEST_PAUSE", limits._LONGEST_PAUSE / _SHORTER)
     put(settings, "OBSERVE_EVERY", timedelta(seconds=2))
+
+
+def forget() -> None:
+    """What this process keeps of a cluster."""
+    clusters.get.cache_clear()
+    specs.templates.cache_clear()
+    specs.forget_facts()
+    limits.forget()
 
 
 def set_limits(*, each: int) -> None:
@@ -88,6 +99,11 @@ def open_many(owners: Sequence[User], number: int) -> list[int]:
         ).pk
         for owner in itertools.islice(itertools.cycle(owners), number)
     ]
+
+
+def steps_taken() -> int:
+    """By all workers up to now, tries that failed or had to wait included."""
+    return Step.objects.aggregate(taken=Sum("tries"))["taken"] or 0
 
 
 class Ends:
@@ -123,20 +139,25 @@ def live_until_over(
     meanwhile: Callable[[], None] = lambda: None,
 ) -> None:
     """Until there is a receipt for every one. Nobody ever has more than `each`."""
-    deadline = time.monotonic() + seconds
-    while Sandbox.objects.filter(pk__in=ids, phase__in=OVER).count() < len(ids):
-        left = Sandbox.objects.filter(pk__in=ids).exclude(phase__in=OVER)
-        assert time.monotonic() < deadline, list(left.values_list("pk", "phase", "attempts", "last_error"))
-        ends.go_on()
-        charged = Counter(Sandbox.objects.filter(charged=True).values_list("owner", flat=True))
-        assert max(charged.values(), default=0) <= each
+    deadline, look_at = time.monotonic() + seconds, 0.0
+    left = Sandbox.objects.exclude(phase__in=OVER)
+    while True:
         meanwhile()
-        time.sleep(0.2)
+        if time.monotonic() > look_at:
+            charged = Counter(Sandbox.objects.filter(charged=True).values_list("owner", flat=True))
+            assert max(charged.values(), default=0) <= each
+            ends.go_on()
+            if not left.exists():
+                break
+            assert time.monotonic() < deadline, list(left.values("pk", "phase", "attempts", "last_error"))
+            look_at = time.monotonic() + 0.5
+        time.sleep(0.1)
+    assert Sandbox.objects.filter(pk__in=ids).count() == len(ids)
 
 
 @contextmanager
-def beat(every: float = 0.5) -> Iterator[Counter[str]]:
-    """What else a worker is asked to do, again and again; counts what was done."""
+def beat(every: float = 2.0) -> Iterator[Counter[str]]:
+    """What else a worker is asked to do, again and again, mostly as often as in earnest; counts what was done."""
     stop, done = threading.Event(), Counter[str]()
 
     def run() -> None:
@@ -154,6 +175,28 @@ def beat(every: float = 0.5) -> Iterator[Counter[str]]:
         stop.set()
         thread.join(60)
     assert {name.partition(" ")[0] for name in done} >= {_name(task) for task in TASKS}
+
+
+@contextmanager
+def always_at(number: int) -> Iterator[None]:
+    """Somebody who works on this sandbox again and again, due or not."""
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            while not stop.is_set():
+                engine.reconcile(number)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(30)
+        claims.leave()
 
 
 def do(task: Callable[[], object]) -> str:
@@ -175,7 +218,8 @@ def _name(task: Callable[[], object]) -> str:
 def check_the_end(ids: Sequence[int], ends: Ends, cluster: Cluster, *, failed: Collection[int] = ()) -> None:
     """Rows, receipts, ledger, quota and cluster all say the same. `failed`: those that had to, and no others."""
     found = list(Sandbox.objects.filter(pk__in=ids).select_related("receipt").prefetch_related("probes"))
-    assert {row.pk: row.failure for row in found if row.phase == Phase.FAILED}.keys() == set(failed)
+    failures = {row.pk: row.failure for row in found if row.phase == Phase.FAILED}
+    assert failures.keys() == set(failed), failures
     told = _told_of(ids)
     for row in found:
         _check_row(row, told[row.pk], ends, failed=row.pk in failed)
@@ -203,7 +247,7 @@ def _check_row(row: Sandbox, told: list[str], ends: Ends, *, failed: bool) -> No
     passed = [probe.passed for probe in row.probes.all()]
     assert passed.count(True) == told.count("probe_passed") <= 1
     assert len(passed) - passed.count(True) <= 2  # those that proved nothing were made again
-    assert (row.charged, row.index_token_digest, row.next_check_at, row.leased_by) == (False, "", None, None)
+    assert (row.charged, row.index_token_digest, row.next_check_at) == (False, "", None)
     receipt = row.receipt
     assert receipts.verify(receipt.document, receipt.key_id, receipt.signature).ok
     assert receipts.in_ledger(receipt.document) is not None
@@ -215,11 +259,14 @@ def _check_row(row: Sandbox, told: list[str], ends: Ends, *, failed: bool) -> No
 
 
 def _check_story(told: list[str], *, opened: bool, last: str) -> None:
-    """Every phase once, in order, and never one back; a queued one began as that."""
-    *way, first, second = (action for action in told if action not in ("queued", *_PROVED_NOTHING))
+    """Every phase once, in order, and never one back; opened behind a proof. A queued one began as that."""
+    *way, first, second = (action for action in told if action in (*_WAY, "ending", last))
     assert [first, second] == ["ending", last], told
     assert way == list(_WAY if opened else _WAY[: len(way)]), told
     assert opened == ("ready" in way), told
+    if opened:
+        assert told.index("probing") < told.index("probe_passed") < told.index("ready"), told
+    assert not {"isolated", "stuck", "hibernated", "probe_failed", "seal_changed", "repaired"} & {*told}, told
 
 
 def _check_nothing_is_left(cluster: Cluster) -> None:

@@ -1,12 +1,13 @@
 """Worker processes that a test kills, started within a moment.
 
-    python -m tests.sandboxes.lifecycle.workers_to_kill KUBECONFIG HANDS
+    python -m tests.sandboxes.lifecycle.workers_to_kill HANDS SETTINGS
 
 Loads everything once, and forks a worker for each line of its input, whose process number it
 prints. A worker works as any other: its crew, and beside it what beat asks for. When this
-process goes, they go.
+process goes, they go. SETTINGS, as JSON, are those that the test has set.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -15,7 +16,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 NAME = "tests.sandboxes.lifecycle.workers_to_kill"
@@ -41,14 +41,14 @@ class Nursery:
 
 
 @contextmanager
-def nursery(kubeconfig: Path, hands: int) -> Iterator[Nursery]:
-    """On this test's database."""
+def nursery(hands: int, **settings: str) -> Iterator[Nursery]:
+    """On this test's database, and with these settings."""
     from django.db import connection
 
     parts = urlsplit(os.environ["DATABASE_URL"])
     url = urlunsplit(parts._replace(path=f"/{connection.settings_dict['NAME']}"))
     process = subprocess.Popen(
-        [sys.executable, "-m", NAME, str(kubeconfig), str(hands)],
+        [sys.executable, "-m", NAME, str(hands), json.dumps(settings)],
         env={**os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "portal.settings"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -67,17 +67,20 @@ def main() -> None:
     django.setup()
     from django.conf import settings
 
+    from sandboxes.lifecycle import specs
     from tests.sandboxes.lifecycle import whole_lives
 
     whole_lives.shorten_waits(setattr)
-    settings.KUBECONFIG = sys.argv[1]
+    for name, value in json.loads(sys.argv[2]).items():
+        setattr(settings, name, value)
+    specs.templates(), specs.canary_templates()  # read once, like the code
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
     life, ours = os.pipe()  # held open by this process alone
     for _ in sys.stdin:
         number = os.fork()
         if number == 0:
             os.close(ours)
-            _work(life, int(sys.argv[2]))
+            _work(life, int(sys.argv[1]))
         print(number, flush=True)  # noqa: T201 -- the test reads it
 
 
