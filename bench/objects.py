@@ -5,7 +5,7 @@
 Both make the same rendered objects (the seal and access: namespace, quota, limits, policies,
 service account, settings, role and binding) on the same real cluster. They take turns, the
 first turn too, in rounds of a few seconds, each from a quiet moment on (if one comes within
-half a minute), so that whatever else this machine does hits both. Everything is deleted at
+ten seconds), so that whatever else this machine does hits both. Everything is deleted at
 the end: a round must not pay for taking the last one away.
 """
 
@@ -27,14 +27,14 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from bench.world import ROOT, load, say
+from bench.world import ROOT, end_on_sigterm, load, say
 
 if TYPE_CHECKING:
     from sandboxes.cluster.driver import Cluster
     from sandboxes.cluster.render import Rendered
 
 _QUIET = 25.0  # percent of all cores
-_QUIET_WITHIN = 30.0  # seconds
+_QUIET_WITHIN = 10.0  # seconds
 INSTALLATION = f"bench-{secrets.token_hex(3)}"
 
 
@@ -53,6 +53,7 @@ def main() -> int:
     parser.add_argument("--kubectl", type=int, default=6, help="by kubectl, each round")
     parser.add_argument("--concurrency", type=int, default=8)
     options = parser.parse_args()
+    end_on_sigterm()
 
     from sandboxes.cluster.driver import connect
 

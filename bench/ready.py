@@ -23,7 +23,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from bench.world import ROOT, free_port, installation, load, say
+from bench.world import ROOT, end_on_sigterm, free_port, installation, load, say
 
 if TYPE_CHECKING:
     from sandboxes.lifecycle.crew import Crew
@@ -38,6 +38,7 @@ def main() -> int:
     parser.add_argument("--sandboxes", type=int, default=20)
     parser.add_argument("--index-bind", default="", help="an address of this machine that pods reach")
     options = parser.parse_args()
+    end_on_sigterm()
     address, port = options.index_bind or _own_address(), free_port()
     index = {"INDEX_BIND": address, "INDEX_PORT": str(port), "INDEX_UPSTREAM": _NOWHERE}
     with installation(INDEX_URL=f"http://{address}:{port}", **index), _index(address, port):

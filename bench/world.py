@@ -5,7 +5,9 @@ Import nothing of Django before `installation` was entered: settings are read on
 
 import os
 import shutil
+import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +38,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def end_on_sigterm() -> None:
+    """Whoever has made something on a real cluster takes it away again, however they are stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 def say(text: str) -> None:

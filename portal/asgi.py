@@ -66,4 +66,6 @@ async def _refuse(send: ASGISendCallable) -> None:
 
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
-application = Bounded(cast("ASGI3Application", get_asgi_application()))  # typed more loosely by Django's stubs
+application = Bounded(
+    cast("ASGI3Application", get_asgi_application())
+)  # typed more loosely by Django's stubs

@@ -317,7 +317,8 @@ def test_an_ephemeral_container_is_no_way_around(
     world: World, home: str, container: dict[str, Any], why: str
 ) -> None:
     eve = world.by("eve")
-    name = eve.create(POD.collection(home), pod(world.subject.image))["metadata"]["name"]
+    there = pod(world.subject.image, hostUsers=False)  # or the API takes no other procMount anyway
+    name = eve.create(POD.collection(home), there)["metadata"]["name"]
     path = f"{POD.path(home, name)}/ephemeralcontainers"
     added = [{"name": "debug", "image": world.subject.image, **container}]
     body = {"spec": {"ephemeralContainers": added}}
@@ -469,7 +470,7 @@ def test_petridish_changes_nothing_elsewhere(world: World, elsewhere: str) -> No
     refused(lambda: api.create(roles, binding, dry_run=True), outside)
     path, mine = NAMESPACE.path(None, elsewhere), "no namespaces but its sandboxes'"
     refused(lambda: api._call("DELETE", path, DRY), mine)
-    attach = {"metadata": {"labels": ours}}
+    attach = {"metadata": {"labels": {**ours, ENFORCE: "restricted"}}}
     refused(lambda: api._call("PATCH", path, DRY, attach, MERGE), mine)
     other = namespace(f"platform-other-{secrets.token_hex(4)}", {})
     refused(lambda: api.create(NAMESPACE.collection(), other, dry_run=True), mine)
@@ -489,7 +490,7 @@ def test_petridish_makes_no_sandbox_without_pod_security(
     world: World, sealed: tuple[str, Rendered], labels: dict[str, str]
 ) -> None:
     """A stolen token opens no namespace where root runs with every capability."""
-    api, why = world.petridish.api, "enforces Pod Security restricted"
+    api, why = world.by(world.platform.user), "enforces Pod Security restricted"
     ours = {Labels.INSTALLATION: world.platform.installation_id}
     new = namespace(f"sbx-lax-{secrets.token_hex(4)}", {**ours, **labels})
     refused(lambda: api.create(NAMESPACE.collection(), new, dry_run=True), why)

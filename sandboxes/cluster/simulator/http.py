@@ -84,7 +84,9 @@ def application(objects: Objects, watches: Watches, token: str) -> Starlette:
             return await _dispatch(api, request, path)
         except ApiError as error:
             return JSONResponse(error.status(), error.code)
-        except ClientDisconnect:  # killed in the middle of its request: nothing is done, and nobody is there to tell
+        except (
+            ClientDisconnect
+        ):  # killed in the middle of its request: nothing is done, and nobody is there to tell
             return Response(status_code=400)
 
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]

@@ -231,9 +231,7 @@ def test_a_lowered_limit_takes_nothing_back(alice: User) -> None:
 def test_a_cluster_distrusted_meanwhile_makes_nothing_for_it(alice: User) -> None:
     sandbox = wish(alice)
     registry.distrust("simulated", reason="A seal failed.")
-    with pytest.raises(
-        TemporaryError, match="is not trusted at the moment"
-    ):
+    with pytest.raises(TemporaryError, match="is not trusted at the moment"):
         quota.recheck(sandbox)
     RegisteredCluster.objects.create(name="other", source="in-cluster")
     quota.recheck(sandbox)

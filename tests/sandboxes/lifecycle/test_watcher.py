@@ -108,7 +108,8 @@ def watched() -> bool:
 
 
 def wait_for(holds: Callable[[], object], seconds: float) -> None:
-    until = time.monotonic() + seconds
+    """Patient: a busy machine starts a process slowly."""
+    until = time.monotonic() + 4 * seconds
     while not holds():
         assert time.monotonic() < until, "waited in vain"
         time.sleep(0.05)
