@@ -6,12 +6,10 @@
 claims one at a time until there is none, and prints what it had.
 """
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit, urlunsplit
 
 NAME = "tests.sandboxes.lifecycle.another_worker"
 
@@ -19,13 +17,11 @@ NAME = "tests.sandboxes.lifecycle.another_worker"
 @contextmanager
 def another_worker(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """One that works on this test's database."""
-    from django.db import connection
+    from tests.sandboxes.lifecycle.processes import on_this_database
 
-    parts = urlsplit(os.environ["DATABASE_URL"])
-    url = urlunsplit(parts._replace(path=f"/{connection.settings_dict['NAME']}"))
     process = subprocess.Popen(
         [sys.executable, "-m", NAME, *arguments],
-        env={**os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "portal.settings"},
+        env=on_this_database(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -24,6 +24,7 @@ from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import Phase
 from tests.sandboxes.lifecycle import rows
 from tests.sandboxes.lifecycle.by_hand import ByHand
+from tests.sandboxes.lifecycle.processes import on_this_database
 from tests.simulator import ROOT, Simulator
 
 HERE = "simulated"
@@ -79,14 +80,7 @@ class TestHint:
 def watcher(simulator: Simulator, folder: Path, installation: str) -> Iterator[subprocess.Popen[bytes]]:
     """The process as the supervisor starts it, on the test's database; at work when this returns."""
     (folder / "cluster").symlink_to(simulator.folder)
-    name = str(connection.settings_dict["NAME"])
-    environ = {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "portal.settings",
-        "DATA_DIR": str(folder),
-        "DATABASE_URL": os.environ["DATABASE_URL"].replace(name.removeprefix("test_"), name),
-        "INSTALLATION_ID": installation,
-    }
+    environ = on_this_database(DATA_DIR=str(folder), INSTALLATION_ID=installation)
     ready = folder / "watcher.ready"
     process = subprocess.Popen(
         [sys.executable, "-m", "sandboxes.lifecycle.watcher", str(ready)], cwd=ROOT, env=environ

@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit, urlunsplit
 
 NAME = "tests.sandboxes.lifecycle.workers_to_kill"
 
@@ -43,13 +42,11 @@ class Nursery:
 @contextmanager
 def nursery(hands: int, **settings: str) -> Iterator[Nursery]:
     """On this test's database, and with these settings."""
-    from django.db import connection
+    from tests.sandboxes.lifecycle.processes import on_this_database
 
-    parts = urlsplit(os.environ["DATABASE_URL"])
-    url = urlunsplit(parts._replace(path=f"/{connection.settings_dict['NAME']}"))
     process = subprocess.Popen(
         [sys.executable, "-m", NAME, str(hands), json.dumps(settings)],
-        env={**os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "portal.settings"},
+        env=on_this_database(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
