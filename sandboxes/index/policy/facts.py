@@ -1,0 +1,74 @@
+"""What is known of one file when it is decided. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum, StrEnum
+
+
+class Ecosystem(StrEnum):
+    """OSV's names for them, in lower case."""
+
+    PYPI = "pypi"
+    NPM = "npm"
+
+
+class Severity(IntEnum):
+    """Of a vulnerability. One that nobody rated counts as high: not known is not harmless."""
+
+    LOW = 1
+    MEDIUM = 2
+    HIGH = 3
+    CRITICAL = 4
+
+
+UNRATED = Severity.HIGH
+
+
+class Screening(StrEnum):
+    """How far screening is with these bytes."""
+
+    UNKNOWN = "unknown"  # never looked at
+    RUNNING = "running"
+    PASSED = "passed"  # clean, or noted, or warned of: served
+    HELD = "held"  # a person has to look
+    BLOCKED = "blocked"  # a person said no
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An advisory that affects the file's version, or that its predecessor had."""
+
+    id: str  # "PYSEC-2024-1", "MAL-2024-1"
+    malicious: bool = False
+    severity: Severity = UNRATED
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A file that somebody wants, or that stands on a page.
+
+    `uploaded_at` is the upstream's word; `seen_at` is when this index first saw the file listed;
+    `absent_at` is the last time that it looked at that page and the file was not there. All in UTC.
+    """
+
+    ecosystem: Ecosystem
+    project: str  # normalised
+    version: str  # canonical; "" if the file's name does not tell
+    filename: str
+    sha256: str  # hex; npm: "" until the bytes are stored
+    source: str  # the upstream's name
+    built: bool  # a wheel, or an npm tarball; False: a source distribution
+    seen_at: datetime
+    uploaded_at: datetime | None = None
+    absent_at: datetime | None = None
+    size: int | None = None  # bytes; None: the upstream does not say
+    yanked: bool = False  # by its own project
+    advisories: tuple[Known, ...] = ()  # that affect this version
+    fixes: tuple[Known, ...] = ()  # that affect the version it replaces, and not this one
+    screening: Screening = Screening.UNKNOWN
+
+    @property
+    def released_at(self) -> datetime:
+        """Since when it can have been had: no earlier than when it was still missing, whatever is claimed."""
+        claimed = self.uploaded_at if self.uploaded_at is not None else self.seen_at
+        return claimed if self.absent_at is None else max(claimed, self.absent_at)
