@@ -245,16 +245,16 @@ def _permissions(cluster: Cluster, root: Path) -> Iterator[Permission]:
         "spec": {"namespace": _NOWHERE},
     }
     status = cluster.api.create(f"{_REVIEWS}/selfsubjectrulesreviews", review).get("status") or {}
-    rules = [rule for rule in status.get("resourceRules") or () if not rule.get("resourceNames")]
-    for verb, group, resource in sorted(needed_rules(root)):
+    for verb, group, resource, name in sorted(needed_rules(root)):
         allowed = any(
             _in(verb, rule.get("verbs"))
             and _in(group, rule.get("apiGroups"))
             and _in(resource, rule.get("resources"))
-            for rule in rules
+            and (not rule.get("resourceNames") or name in rule["resourceNames"])
+            for rule in status.get("resourceRules") or ()
         )
         if not allowed and status.get("incomplete"):
-            allowed = _may(cluster, verb, group, resource)
+            allowed = _may(cluster, verb, group, resource, name)
         yield Permission(verb, group, resource, allowed)
 
 
@@ -262,9 +262,9 @@ def _in(value: str, allowed: Iterable[str] | None) -> bool:
     return "*" in (allowed or ()) or value in (allowed or ())
 
 
-def _may(cluster: Cluster, verb: str, group: str, resource: str) -> bool:
-    name, _, part = resource.partition("/")
-    attributes = {"verb": verb, "group": group, "resource": name, "subresource": part}
+def _may(cluster: Cluster, verb: str, group: str, resource: str, name: str) -> bool:
+    plural, _, part = resource.partition("/")
+    attributes = {"verb": verb, "group": group, "resource": plural, "subresource": part, "name": name}
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",

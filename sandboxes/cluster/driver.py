@@ -20,6 +20,7 @@ from sandboxes.cluster.kinds import (
 from sandboxes.cluster.observe import namespace_state, workspace_state
 from sandboxes.cluster.pacing import Pacer
 from sandboxes.cluster.probing import Probing
+from sandboxes.cluster.quantities import parse_quantity
 from sandboxes.cluster.remains import Existing, Remains
 from sandboxes.cluster.spec import (
     ClusterInfo,
@@ -141,13 +142,42 @@ class Cluster(Freezing, Probing, Remains, Tending):
     def workspace(self, namespace: str) -> WorkspaceState:
         """Whether the workspace can be entered, and if not, why."""
         selector = stage_selector("workspace")
-        workloads = [
-            item
-            for workload in (_DEPLOYMENT, _STATEFUL_SET)
-            for item in self._api.list(workload, namespace, selector)
-        ]
+        deployments, sets = (
+            list(self._api.list(workload, namespace, selector)) for workload in (_DEPLOYMENT, _STATEFUL_SET)
+        )
         pods = list(self._api.list(_POD, namespace, selector))
-        return workspace_state(workloads, pods, self._api.now())
+        refusals = [] if pods else self._refusals(namespace, sets)
+        return workspace_state([*deployments, *sets], pods, self._api.now(), refusals)
+
+    def _refusals(self, namespace: str, sets: Iterable[KubeObject]) -> list[str]:
+        """Why the server takes no pod of these stateful sets: they report it nowhere but in events, which expire.
+
+        So the server is asked by a dry run, once their controller has had its turn. A pod that came in
+        the meantime has taken the quota's room, and a quota may still count one that is gone: then
+        the refusal says nothing.
+        """
+        waiting = (item for item in sets if item["spec"].get("replicas", 1) and _is_observed(item))
+        refusals = [refusal for item in waiting if (refusal := self._refusal(namespace, item))]
+        if not refusals:
+            return []
+        pods = list(self._api.list(_POD, namespace))
+        if any(pod["metadata"].get("labels", {}).get(Labels.STAGE) == "workspace" for pod in pods):
+            return []
+        there = sum(pod.get("status", {}).get("phase") not in ("Succeeded", "Failed") for pod in pods)
+        counted = (quota.get("status", {}).get("used", {}) for quota in self._api.list(_QUOTA, namespace))
+        return [] if any(parse_quantity(used.get("pods", "0")) > there for used in counted) else refusals
+
+    def _refusal(self, namespace: str, item: KubeObject) -> str:
+        template, name = item["spec"]["template"], f"{item['metadata']['name']}-0"
+        metadata = {"name": name, "labels": template["metadata"].get("labels") or {}}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+        try:
+            self._api.create(_POD.collection(namespace), pod, dry_run=True)
+        except StatusRefusedError as error:
+            if error.status == 409:  # it is there by now
+                return ""
+            return str(error).partition(f"({error.status}): ")[2] or str(error)
+        return ""
 
     # ---- removing
 
@@ -189,6 +219,12 @@ class Cluster(Freezing, Probing, Remains, Tending):
             return KINDS[item["apiVersion"], item["kind"]]
         except KeyError as error:
             raise InvalidInputError(f"A sandbox is not made of {error}.") from error
+
+
+def _is_observed(item: KubeObject) -> bool:
+    """Whether its controller has seen it as it is now."""
+    seen = item.get("status", {}).get("observedGeneration", 0)
+    return bool(seen >= item["metadata"].get("generation", 1))
 
 
 __all__ = [

@@ -10,6 +10,8 @@ import re
 import unicodedata
 from typing import Final
 
+WORKSPACE_POD: Final = "workspace-0"  # the only pod of a sandbox that its owner may enter
+
 _ALPHABET: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 _HASH_LENGTH: Final = 6
 _PART_LENGTH: Final = 24  # "sbx-" + 24 + "-" + 24 + "-" + 6 = 60, within DNS-1123's 63

@@ -62,14 +62,18 @@ def namespace_state(item: KubeObject) -> NamespaceState:
 
 
 def workspace_state(
-    workloads: Sequence[KubeObject], pods: Sequence[KubeObject], now: datetime
+    workloads: Sequence[KubeObject],
+    pods: Sequence[KubeObject],
+    now: datetime,
+    refusals: Iterable[str] = (),
 ) -> WorkspaceState:
-    """Ready, failed or still coming up, and why."""
+    """Ready, failed or still coming up, and why. `refusals` are the server's words about pods it does not take."""
     if not workloads:
         return WorkspaceState(ready=False, failed=False, message="There is no workspace yet.")
     if all(_is_ready(workload) for workload in workloads):
         return WorkspaceState(ready=True, failed=False, message="The workspace is ready.")
-    problems = [*_creation_problems(workloads), *_pod_problems(pods, now)]
+    refused = [_creation_problem(refusal) for refusal in refusals]
+    problems = [*refused, *_creation_problems(workloads), *_pod_problems(pods, now)]
     failed = [message for fatal, message in problems if fatal]
     if failed:
         return WorkspaceState(ready=False, failed=True, message=failed[0])
@@ -86,13 +90,16 @@ def _is_ready(workload: KubeObject) -> bool:
 
 
 def _creation_problems(workloads: Iterable[KubeObject]) -> Iterable[tuple[bool, str]]:
-    """Pods that could not even be created: (fatal, message)."""
+    """Pods that could not even be created: (fatal, message). Stateful sets have no such condition."""
     for workload in workloads:
         for condition in workload.get("status", {}).get("conditions") or ():
             if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
-                message = str(condition.get("message", ""))
-                fatal = _PASSING_CREATE not in message and any(word in message for word in _FATAL_CREATE)
-                yield fatal, f"The pod cannot be created: {message}"
+                yield _creation_problem(str(condition.get("message", "")))
+
+
+def _creation_problem(message: str) -> tuple[bool, str]:
+    fatal = _PASSING_CREATE not in message and any(word in message for word in _FATAL_CREATE)
+    return fatal, f"The pod cannot be created: {message}"
 
 
 def _pod_problems(pods: Iterable[KubeObject], now: datetime) -> Iterable[tuple[bool, str]]:

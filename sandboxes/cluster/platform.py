@@ -64,16 +64,17 @@ def policy_names(root: Path, platform: Platform) -> list[str]:
     return [item["metadata"]["name"] for item in objects if item["kind"] == "ValidatingAdmissionPolicy"]
 
 
-def needed_rules(root: Path = ROOT) -> set[tuple[str, str, str]]:
-    """(verb, API group, resource) of everything that our ClusterRoles grant."""
+def needed_rules(root: Path = ROOT) -> set[tuple[str, str, str, str]]:
+    """(verb, API group, resource, name) of everything that our ClusterRoles grant; the name is "" for any."""
     roles = [item for item in render_platform(root, Platform("any")) if item["kind"] == "ClusterRole"]
     return {
-        (verb, group, resource)
+        (verb, group, resource, name)
         for role in roles
         for rule in role["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
+        for name in rule.get("resourceNames", ("",))
     }
 
 

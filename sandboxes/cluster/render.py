@@ -4,8 +4,8 @@
 says the stage: below 40 the seal, 40s the standard workspace, 50s the probe, 60s
 access. What a mistake in a template could cost is checked here and in `seal`, not
 trusted: every namespaced object lands in the sandbox's namespace, nothing that
-grants access is rendered before the probe's turn, no network policy may mean
-everybody, and no object may replace one of the seal's.
+grants access is rendered before the probe's turn or opens more than the workspace's
+pod, no network policy may mean everybody, and no object may replace one of the seal's.
 """
 
 import base64
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from sandboxes.cluster import canary
+from sandboxes.cluster.access import check_access
 from sandboxes.cluster.checks import check_spec
 from sandboxes.cluster.kinds import KINDS
 from sandboxes.cluster.peers import address_peers, dns_egress, host_aliases
@@ -137,6 +138,7 @@ def _check_built(spec: SandboxSpec, stages: Mapping[Stage, list[Built]]) -> None
     check_seal(stages["seal"])
     check_unique(chain.from_iterable(stages.values()))
     check_placement((*stages["workspace"], *stages["probe"]), spec)
+    check_access(stages["access"], stages["workspace"])
 
 
 def _files(root: Path) -> list[Path]:
@@ -334,7 +336,7 @@ def _hash(stages: Iterable[tuple[KubeObject, ...]]) -> str:
 
 
 def _stamp(item: KubeObject, spec: SandboxSpec, stage: Stage, spec_hash: str) -> None:
-    """Our namespace and labels on every object; owner and expiry on the namespace."""
+    """Our namespace and labels on every object; owner, installation and expiry on the namespace."""
     metadata = item["metadata"]
     labels = {
         Labels.SANDBOX: str(spec.sandbox_id),
@@ -346,7 +348,9 @@ def _stamp(item: KubeObject, spec: SandboxSpec, stage: Stage, spec_hash: str) ->
     if item["kind"] == "Namespace":
         metadata["name"] = spec.namespace
         expiry = {} if spec.expires_at is None else {Labels.EXPIRES_AT: spec.expires_at}
-        metadata["annotations"] = {**metadata.get("annotations", {}), Labels.OWNER: spec.owner, **expiry}
+        # The installation here too: if its label is taken off, this lets us put it back (platform/50-reach.yaml).
+        said = {Labels.OWNER: spec.owner, Labels.INSTALLATION: spec.installation_id, **expiry}
+        metadata["annotations"] = {**metadata.get("annotations", {}), **said}
         return
     metadata["namespace"] = spec.namespace
     template = item.get("spec", {}).get("template")

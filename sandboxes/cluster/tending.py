@@ -4,7 +4,7 @@ As in the driver, every method may be called twice, and every one that takes
 something away looks at the labels (and the UID) of the namespace first.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -156,7 +156,7 @@ class Tending:
     def quarantine(self, namespace: str, uid: str) -> None:
         """Cut a namespace off that nobody answers for: no network, no access, no token.
 
-        What runs in it keeps running, and its disk stays: somebody may still want to look.
+        Nothing in it is deleted, and its disk stays: somebody may still want to look.
         """
         state = self._exactly(namespace, uid)
         if state is None:
@@ -164,8 +164,7 @@ class Tending:
         self._apply_whole(_POLICY.path(namespace, DENY_ALL), _deny_all(state))
         self.prune_policies(namespace, frozenset((DENY_ALL,)))
         self.revoke_access(namespace)
-        marked = {"metadata": {"uid": uid, "labels": {QUARANTINED: "true"}}}
-        self._api.merge(NAMESPACE.path(None, namespace), marked)
+        self.label_namespace(namespace, uid, {QUARANTINED: "true"})
 
     # ---- volumes, which outlive the namespace of their claim
 
@@ -224,6 +223,10 @@ class Tending:
             self._api.apply(path, {**item, "spec": {**item["spec"], **{rules: [] for rules in added}}})
 
     # ---- guards
+
+    def label_namespace(self, name: str, uid: str, labels: Mapping[str, str]) -> None:
+        """Give exactly this namespace these labels, whatever it says now: the server refuses any other UID."""
+        self._api.merge(NAMESPACE.path(None, name), {"metadata": {"uid": uid, "labels": dict(labels)}})
 
     def namespace(self, name: str) -> NamespaceState | None:
         """The namespace, whoever made it; None if there is none."""

@@ -39,6 +39,13 @@ def clear(kind: str, subject: str, *, by: Actor | None) -> bool:
     return bool(closed)
 
 
+def clear_all(subject: str, *, by: Actor | None = None) -> None:
+    """Closes every open alarm of a subject that is over, or was decided about."""
+    rows = Alarm.objects.filter(subject=subject, cleared_at=None).order_by("id")
+    for kind in rows.values_list("kind", flat=True):
+        clear(kind, subject, by=by)
+
+
 def clear_one(alarm_id: int, *, by: Actor) -> Alarm:
     """Closes one alarm by its number; NotFoundError if there is none."""
     found = Alarm.objects.filter(pk=alarm_id).first()

@@ -1,6 +1,7 @@
 """The worker's side of `orphans`: cutting them off, and deleting them when their time has come.
 
-Each is claimed by moving its `check_at` ahead, and every step may be repeated.
+Each is claimed by moving its `check_at` ahead, and every step may be repeated. Until it goes,
+a namespace is cut off anew at every look, and what had been put back is told.
 """
 
 import logging
@@ -11,12 +12,15 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
+from sandboxes.audit.queries import about
+from sandboxes.cluster import quarantine
 from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.spec import Labels, NamespaceState
 from sandboxes.errors import PetridishError, RefusedError
-from sandboxes.lifecycle import clock, clusters, identity, limits, registry, restore, switch
+from sandboxes.lifecycle import alarms, clock, clusters, identity, limits, registry, restore, switch
 from sandboxes.lifecycle.models import Orphan, Sandbox
 from sandboxes.lifecycle.orphans import (
+    ALARM,
     NAMESPACE,
     VOLUME,
     answered_for,
@@ -28,6 +32,7 @@ from sandboxes.lifecycle.orphans import (
 from sandboxes.lifecycle.phases import LIVE
 
 logger = logging.getLogger(__name__)
+_RETURNED: Final = "orphan.quarantine_broken"
 _AT_ONCE: Final = 100  # worked on in one sweep
 _CLAIM: Final = timedelta(minutes=2)  # for whoever works on one; then another may
 _SOON: Final = timedelta(seconds=5)  # pods are being stopped, a namespace is terminating
@@ -87,9 +92,11 @@ def _work_on_namespace(orphan: Orphan, cluster: Cluster) -> timedelta:
     _check_ours(state)
     if state.phase == "Terminating":
         return _SOON if orphan.deleted_at else _LATER
+    was_open = quarantine.cut_off(cluster, orphan.name, orphan.uid)
     if orphan.quarantined_at is None:
-        cluster.quarantine(orphan.name, orphan.uid)
         _note_quarantine(orphan)
+    elif was_open:
+        _note_return(orphan, was_open)
     if not _may_go(orphan):
         return _until(orphan)
     switch.check_delete(orphan.name, orphan.uid)
@@ -144,9 +151,9 @@ def _may_go(orphan: Orphan) -> bool:
 
 
 def _until(orphan: Orphan) -> timedelta:
-    """To the end of its grace; while deletions are stopped, a look now and then."""
+    """To the end of its grace, with a look now and then: somebody may put something back."""
     left = (orphan.delete_after or clock.now()) - clock.now()
-    return left if left > timedelta() else _LATER
+    return min(left, _LATER) if left > timedelta() else _LATER
 
 
 def _too_many(cluster_name: str) -> str:
@@ -175,6 +182,19 @@ def _note_quarantine(orphan: Orphan) -> None:
     orphan.refresh_from_db()
 
 
+def _note_return(orphan: Orphan, back: list[str]) -> None:
+    """What somebody put back was taken away again; the same is told once, however often it comes back."""
+    subject, listed = f"orphan:{orphan.pk}", ", ".join(back)
+    message = (
+        f"{orphan} in cluster {orphan.cluster} was cut off, and this came back: {listed}. It is gone again."
+    )
+    with transaction.atomic():
+        alarms.alarm(ALARM, subject, message)
+        last = about(subject).filter(action=_RETURNED).last()
+        if last is None or last.data["found"] != back:
+            record_about(orphan, _RETURNED, None, found=back)
+
+
 def _note_deletion(orphan: Orphan) -> None:
     """Before it is asked for: a worker that dies after the request leaves no deletion without an entry."""
     with transaction.atomic():
@@ -186,4 +206,5 @@ def _close(orphan: Orphan, why: str) -> None:
     with transaction.atomic():
         if Orphan.objects.filter(pk=orphan.pk, gone_at=None).update(gone_at=clock.Now()):
             tell(orphan.cluster)
+            alarms.clear_all(f"orphan:{orphan.pk}")
             record_about(orphan, "orphan.closed", None, why=why)

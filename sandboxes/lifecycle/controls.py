@@ -56,6 +56,17 @@ def prepare(name: str) -> None:
         logger.warning("Cluster %s: no control for now. %s", name, error)
 
 
+def make_canary(cluster: Cluster) -> None:
+    """Has the canary made before anybody needs it. Never waits, never fails: who needs it finds out."""
+    try:
+        _canary(cluster)
+    except CanaryError:
+        pass  # it was made, and is not up yet
+    except PetridishError as error:
+        limits.passed_over()
+        logger.warning("Cluster %s: no canary for now. %s", cluster.name, error)
+
+
 def of_the_same_run(cluster: Cluster, result: ProbeResult) -> Control | None:
     """The control that a probe's result may be laid beside; None while it runs.
 

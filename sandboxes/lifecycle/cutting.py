@@ -16,11 +16,11 @@ from sandboxes.audit.services import record
 from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.spec import KubeObject, Labels
 from sandboxes.errors import PetridishError
-from sandboxes.lifecycle import alarms, clock, clusters, drift, specs
+from sandboxes.lifecycle import alarms, belonging, clock, clusters, drift, specs
 from sandboxes.lifecycle.isolation import ALARM
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import Phase
-from sandboxes.lifecycle.presence import is_gone
+from sandboxes.lifecycle.presence import home
 from sandboxes.lifecycle.steplog import step
 
 SOON: Final = timedelta(milliseconds=400)
@@ -32,8 +32,10 @@ _DENY_ALL: Final = "deny-all"
 def take(sandbox: Sandbox) -> timedelta | None:
     """A step of an isolated sandbox: cut it off on the cluster, and see that it stays cut off."""
     cluster = clusters.get(sandbox.cluster)
-    if is_gone(sandbox, cluster):
+    state = home(sandbox, cluster)
+    if state is None:
         return None
+    belonging.put_labels_back(sandbox, cluster, state)
     if sandbox.cut_at is not None:
         return _stay_cut(sandbox, cluster)
     with step(sandbox, "isolating") as attempt:

@@ -36,8 +36,7 @@ from sandboxes.lifecycle.phases import OPENED, Phase
 from sandboxes.lifecycle.presence import is_gone
 from sandboxes.lifecycle.steplog import step
 
-SEAL_CHANGED: Final = "seal_changed"  # kinds of alarms
-STAYS: Final = "drift_stays"
+STAYS: Final = "drift_stays"  # the alarm's kind
 _ACCESS: Final = frozenset(("Role", "RoleBinding"))
 _STAGES: Final[dict[str, tuple[Stage, ...]]] = {
     Phase.READY: ("seal", "workspace", "access"),
@@ -156,11 +155,10 @@ def _apply(sandbox: Sandbox, cluster: Cluster, rendered: Rendered, drifts: Itera
 
 
 def _isolate(sandbox: Sandbox, broken: list[Drift]) -> None:
-    """Phase, ledger entries and alarm together; `cutting` carries it out."""
+    """Phase, ledger entries and the alarm, which says both; `cutting` carries it out."""
     told = _sentence(broken)
     with transaction.atomic():
         isolation.isolate(sandbox.pk, by=None, reason=f"Its seal was changed: {told}")
-        alarms.alarm(SEAL_CHANGED, _subject(sandbox), f"The seal of {sandbox} was changed: {told}")
         data = {"objects": _listed(broken), "managers": _managers(broken)}
         record(actor=None, action="sandbox.seal_changed", subject=_subject(sandbox), data=data)
     sandbox.refresh_from_db()

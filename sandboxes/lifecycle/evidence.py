@@ -46,13 +46,16 @@ def keep(sandbox: Sandbox, run: Run, **changes: Any) -> None:
 def fail(sandbox: Sandbox, run: Run, reason: str) -> None:
     """The seal failed: what never opened ends, what was open is cut off, and people are told.
 
-    Only a target found open speaks against the cluster. Cluster and alarm come first, each on
-    its own: a worker that dies here finds the same result again, and says it all again.
+    Only a target found open speaks against the cluster. Its alarm comes first, on its own: a
+    worker that dies here finds the same result again, and says it all again. The alarm about a
+    sandbox that was open is that of its isolation, and says why; one that ends at once is gone
+    in a moment, so there it is about the cluster too.
     """
     if run.verdict.outcome == Outcome.OPEN:
         registry.distrust(sandbox.cluster, reason=f"{sandbox}: {reason}")
-    owner = sandbox.owner.get_username()
-    alarms.alarm(SEAL_FAILED, f"sandbox:{sandbox.pk}", f"{sandbox} of {owner} on {sandbox.cluster}: {reason}")
+    elif sandbox.ready_at is None:
+        message = f"{sandbox} of {sandbox.owner.get_username()} on {sandbox.cluster}: {reason}"
+        alarms.alarm(SEAL_FAILED, f"cluster:{sandbox.cluster}", message)
     with transaction.atomic():
         probe = _store(sandbox, run)
         if sandbox.ready_at is None:

@@ -1,8 +1,9 @@
 """Isolation: a live sandbox cut off from network, access and packages, and kept as it is.
 
-What is here takes a moment and needs no cluster: the phase, and with it the index token,
-changes in one commit. A worker then cuts the sandbox off where it runs (`cutting`): the
-network, the owner's access, the secrets, and all that runs in its pods, which are frozen.
+What is here takes a moment and needs no cluster: in one commit the phase changes and the index
+token is revoked. That is for good: released, the sandbox gets another. A worker then cuts the
+sandbox off where it runs (`cutting`): the network, the owner's access, the secrets, and all
+that runs in its pods, which are frozen.
 
 Why frozen: connections that were open go on without the policy that allowed them, and an
 open shell goes on without its binding (both seen on a real cluster, see
@@ -25,7 +26,7 @@ from django.db import transaction
 
 from sandboxes.audit.services import Actor, record
 from sandboxes.errors import ConflictError, RefusedError
-from sandboxes.lifecycle import alarms, clock
+from sandboxes.lifecycle import alarms, clock, tokens
 from sandboxes.lifecycle.locking import locked
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.moves import move, start_ending
@@ -97,7 +98,7 @@ def _cut_in_the_row(sandbox: Sandbox, reason: str, by: Actor | None) -> None:
         isolated_at=clock.Now(),
         isolation_reason=reason,
         cut_at=None,
-        index_token_digest="",
+        **tokens.revocation(),
     )
 
 

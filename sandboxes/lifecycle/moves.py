@@ -8,7 +8,7 @@ from django.db.models import Case, Q, When
 
 from sandboxes.audit.services import Actor, record
 from sandboxes.errors import ConflictError
-from sandboxes.lifecycle import clock, hints
+from sandboxes.lifecycle import clock, hints, tokens
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import MOVES, Phase
 
@@ -74,7 +74,7 @@ def start_ending(
         data={"reason": reason, **({"failure": failure} if failure else {})},
         end_reason=reason,
         failure=failure,
-        index_token_digest="",
+        **tokens.revocation(),
         revoked_at=clock.Now(),
         early_end_at=early,
     )

@@ -13,6 +13,8 @@ with the ledger now and then: see `identity` and `restore`.
 """
 
 import logging
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,14 +24,25 @@ from typing import Final, NamedTuple
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Q
+from django.db.models import F, Q
 
 from sandboxes.cluster import observation
 from sandboxes.cluster.canary import canary_namespace
 from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.observation import SeenNamespace
 from sandboxes.errors import PetridishError
-from sandboxes.lifecycle import alarms, clock, clusters, identity, limits, marks, orphans, registry, restore
+from sandboxes.lifecycle import (
+    alarms,
+    clock,
+    clusters,
+    controls,
+    identity,
+    limits,
+    marks,
+    orphans,
+    registry,
+    restore,
+)
 from sandboxes.lifecycle.models import RegisteredCluster, Sandbox
 from sandboxes.lifecycle.models.cluster import Source
 from sandboxes.lifecycle.phases import OPENED
@@ -40,6 +53,8 @@ _TOO_OLD: Final = timedelta(minutes=5)  # of a good listing; or ten of OBSERVE_E
 _LEASE: Final = timedelta(minutes=10)  # for whoever lists a cluster; then another may
 _PUNCTUAL: Final = 0.8  # beat asks at the same pace: what is due in a moment is due
 _CHUNK: Final = 1000
+_AT_ONCE: Final = 16  # clusters looked at side by side
+_slots: Final = threading.BoundedSemaphore(_AT_ONCE)
 
 # Rows that others are just changing are passed by: the next listing finds them again.
 _MARK = """
@@ -72,18 +87,42 @@ class Seen:
 
 
 def observe_all() -> int:
-    """Looks at every cluster that is due and that nobody else is looking at; how many that were."""
+    """Looks at every cluster that is due and that nobody else is looking at; how many that were.
+
+    Side by side: one that is slow to answer, or does not, keeps nobody from seeing the others.
+    It is waited for no longer than until the next look is due; its claim keeps it to the one
+    thread that is at it.
+    """
     restore.check()
     registry.ensure_environment_cluster()
-    looked = 0
-    for name in RegisteredCluster.objects.order_by("name").values_list("name", flat=True):
+    until = time.monotonic() + settings.OBSERVE_EVERY.total_seconds()
+    looks = []
+    due_first = RegisteredCluster.objects.order_by(F("observe_at").asc(nulls_first=True))
+    for name in due_first.values_list("name", flat=True):
+        if not _slots.acquire(timeout=max(0.0, until - time.monotonic())):
+            break  # all are held by clusters that hang
         if _claim(name):
-            looked += 1
-            try:
-                observe(name)
-            except PetridishError as error:
-                logger.warning("Cluster %s was not observed: %s", name, error)
-    return looked
+            # As a daemon: a cluster that hangs does not hold up the end of this process.
+            looks.append(threading.Thread(target=_look, args=(name,), name=f"observe-{name}", daemon=True))
+            looks[-1].start()
+        else:
+            _slots.release()
+    for look in looks:
+        look.join(max(0.0, until - time.monotonic()))
+    return len(looks)
+
+
+def _look(name: str) -> None:
+    """What a thread does. Its connection goes back to the pool with its slot."""
+    try:
+        observe(name)
+    except PetridishError as error:
+        logger.warning("Cluster %s was not observed: %s", name, error)
+    except Exception:  # nobody asks a thread what it failed with
+        logger.exception("Cluster %s was not observed.", name)
+    finally:
+        connection.close()
+        _slots.release()
 
 
 def observe(cluster_name: str) -> Seen:
@@ -140,6 +179,8 @@ def _compare(row: RegisteredCluster, cluster: Cluster) -> Seen:
     if thorough:
         has_canary = canary is not None and canary.phase == "Active"
         marks.compare(row, cluster, has_canary=has_canary)
+        if row.trusted and row.enabled and canary is None:  # the first sandbox would have to wait for it
+            controls.make_canary(cluster)
     nobodys = dict(listing.namespaces)
     differing = [known.id for known in _rows(row.name) if _differs(known, nobodys, began)]
     marked = _mark(differing, began)

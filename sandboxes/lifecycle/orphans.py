@@ -145,6 +145,7 @@ def keep_one(orphan_id: int, by: Actor) -> Orphan:
             orphan.ordered = False
             orphan.save(update_fields=["kept_by", "ordered"])
             tell(orphan.cluster)
+            alarms.clear_all(f"orphan:{orphan.pk}", by=by)
             record_about(orphan, "orphan.kept", by)
     return orphan
 

@@ -220,7 +220,10 @@ def _admission(found: Capabilities) -> Line:
         return Line(what, "warning", f"Not enforced, or with mistakes: {_listed(loose)}.", why, remedy)
     missing = _absent(found.user, {each.name for each in ours})
     if any(name.endswith("-probe") for name in missing):
-        why = f"{why} Without the probe's, an owner can enter the pod that tests the seal, and write its testimony."
+        why = (
+            f"{why} An owner cannot enter the pod that tests the seal; without the probe's, somebody with rights "
+            "in the cluster can, and write its testimony."
+        )
     if missing:
         return Line(what, "warning", f"Not installed: {_listed(missing)}.", why, remedy)
     return Line(what, "ok", f"Ours are enforced: {_listed([each.name for each in ours])}.", why)

@@ -272,7 +272,7 @@ def _open(sandbox: Sandbox) -> None:
         data={"ready_at": sandbox.ready_at or now},
         ready_at=sandbox.ready_at or now,
         expires_at=Coalesce(F("expires_at"), ends),
-        index_token_digest=digest(index_token(sandbox.pk)),
+        index_token_digest=digest(index_token(sandbox)),
         probe_due_at=_next(now),
         probe_started_at=None,
     )

@@ -29,7 +29,7 @@ def index_url(sandbox: Sandbox) -> str:
 def credentialed_index_url(sandbox: Sandbox) -> str:
     """`http://NAME:TOKEN@HOST:PORT/simple/`."""
     parts = urlsplit(settings.INDEX_URL)
-    login = f"{quote(sandbox.name or '', safe='')}:{index_token(sandbox.pk)}"
+    login = f"{quote(sandbox.name or '', safe='')}:{index_token(sandbox)}"
     return urlunsplit((parts.scheme, f"{login}@{parts.netloc}", f"{parts.path.rstrip('/')}/simple/", "", ""))
 
 

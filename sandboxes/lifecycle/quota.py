@@ -18,6 +18,7 @@ from sandboxes.audit.services import Actor
 from sandboxes.errors import TemporaryError
 from sandboxes.lifecycle import counting, offers, registry, switch
 from sandboxes.lifecycle.amounts import NO_LIMITS, Amount
+from sandboxes.lifecycle.holds import held
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.models.quota import Scope
 from sandboxes.lifecycle.moves import move, start_ending
@@ -46,11 +47,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Whether a sandbox could start at once, by every limit that applies. `position`: in the queue, if it waits."""
+    """Whether a sandbox could start at once, by every limit that applies. `position`: in the queue, if it waits.
+
+    `possible`: whether it could ever start without an admin who raises a limit.
+    """
 
     fits: bool
     lines: tuple[Line, ...]
     position: int | None = None
+    possible: bool = True
 
 
 @dataclass(frozen=True)
@@ -202,7 +207,8 @@ def arithmetic(owner: Actor, department: str, profile: str) -> Arithmetic:
     ]
     lines += [Line(reason, fits=False) for reason in outcome.place_reasons]
     waits = outcome.cluster is None
-    return Arithmetic(not waits, tuple(lines), len(queue) + 1 if waits else None)
+    possible = all(check.possible for check in outcome.checks)
+    return Arithmetic(not waits, tuple(lines), len(queue) + 1 if waits else None, possible)
 
 
 def position(sandbox: Sandbox) -> int:
@@ -219,7 +225,10 @@ def positions() -> dict[int, int]:
 
 
 def _remedy(check: Check) -> str:
-    """What would have to end. One's own sandboxes are named; of others' only how many."""
+    """What would have to end. One's own sandboxes are named; of others' only how many.
+
+    Nobody is told to end what cannot be ended: a sandbox under legal hold, or one's own while isolated.
+    """
     if not check.possible:
         return "An admin would have to raise the limit."
     missing = check.used + check.adds - check.limit
@@ -229,13 +238,25 @@ def _remedy(check: Check) -> str:
     going = sum(counting.amount_of(row).of(check.resource) for row in rows if row.phase in GOING)
     if going >= missing:
         return "Enough of it is being torn down; it is free with the receipts."
+    mine = check.key[0] == Scope.PERSON
     staying = [row for row in rows if row.phase not in GOING]
-    count = _fewest([counting.amount_of(row).of(check.resource) for row in staying], missing - going)
-    if check.key[0] != Scope.PERSON:
-        return f"{count} of its {len(rows)} sandboxes would have to end."
-    names = [str(row) for row in staying[:_NAMED]] + (["…"] if len(staying) > _NAMED else [])
-    number = "One" if count == 1 else str(count)
-    return f"{number} of these would have to end: {', '.join(names)}."
+    free = [row for row in staying if not held(row) and not (mine and row.phase == Phase.ISOLATED)]
+    freed = [counting.amount_of(row).of(check.resource) for row in free]
+    if sum(freed) < missing - going:
+        kept = [row for row in staying if row not in free]
+        return (
+            f"{_listed(kept) if mine else 'Enough of it'} cannot be ended now: isolated, or under legal hold."
+        )
+    count = _fewest(freed, missing - going)
+    then = " Those in front come first." if check.held else ""
+    if not mine:
+        return f"{count} of its {len(rows)} sandboxes would have to end.{then}"
+    return f"{'One' if count == 1 else count} of these would have to end: {_listed(free)}.{then}"
+
+
+def _listed(rows: Sequence[Sandbox]) -> str:
+    """Never more than a few, by name."""
+    return ", ".join([str(row) for row in rows[:_NAMED]] + (["…"] if len(rows) > _NAMED else []))
 
 
 def _charged_to(check: Check) -> list[Sandbox]:

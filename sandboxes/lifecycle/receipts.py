@@ -16,7 +16,7 @@ from sandboxes.audit.queries import about
 from sandboxes.lifecycle import clock, notes, signing, stuck
 from sandboxes.lifecycle.models import Probe, Receipt, RegisteredCluster, Sandbox
 from sandboxes.lifecycle.signing import Signed, Verification
-from sandboxes.lifecycle.tokens import digest, index_token
+from sandboxes.lifecycle.tokens import digest, last_revoked
 
 VERSION: Final = 1
 _CLOSING: Final = ("sandbox.ended", "sandbox.failed")
@@ -116,11 +116,11 @@ def _lease(sandbox: Sandbox) -> dict[str, Any]:
 
 
 def _revoked(sandbox: Sandbox) -> dict[str, Any]:
-    """The index token (its digest, never itself) and what had let the owner in."""
-    token = digest(index_token(sandbox.pk)) if sandbox.ready_at else None  # before, no token ever worked
+    """The last index token that worked (its digest, never itself) and what had let the owner in."""
+    token = last_revoked(sandbox)
     existed = sandbox.teardown.get("existed", [])
     return {
-        "index_token": {"sha256": token, "at": _time(sandbox.revoked_at)} if token else None,
+        "index_token": {"sha256": digest(token), "at": _time(sandbox.revoked_at)} if token else None,
         "access": [one for one in existed if one["kind"] in ("RoleBinding", "Secret")],
     }
 

@@ -17,11 +17,11 @@ from django.db.models.functions import Greatest
 from sandboxes.audit.services import record
 from sandboxes.cluster.driver import Activity, Cluster
 from sandboxes.errors import ClusterRefusedError
-from sandboxes.lifecycle import clock, clusters, drift, holds, specs
+from sandboxes.lifecycle import belonging, clock, clusters, drift, holds, specs
 from sandboxes.lifecycle.hibernation import hibernate
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import Phase
-from sandboxes.lifecycle.presence import is_gone
+from sandboxes.lifecycle.presence import home
 from sandboxes.lifecycle.steplog import step
 
 SOON: Final = timedelta(milliseconds=400)
@@ -40,8 +40,13 @@ def take(sandbox: Sandbox) -> timedelta | None:
     if sandbox.hibernated_at is not None and not sandbox.inspect_due:
         return _LOOK_EVERY
     cluster = clusters.get(sandbox.cluster)
-    if is_gone(sandbox, cluster):
+    state = home(sandbox, cluster)
+    if state is None:
         return None
+    if not belonging.is_labelled(sandbox, state):  # a seal changed from outside, awake or asleep
+        sandbox.inspect_due = True
+        drift.keep(sandbox, cluster)
+        return timedelta()
     namespace = sandbox.namespace or ""
     with step(sandbox, "falling asleep") as attempt:
         cluster.scale_workspace(namespace, 0)

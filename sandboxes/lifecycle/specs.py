@@ -235,7 +235,7 @@ def _proxy(sandbox: Sandbox) -> dict[str, Any]:
     if not settings.EGRESS_PROXY_URL:
         return {}
     parts = urlsplit(settings.EGRESS_PROXY_URL)
-    login = f"{quote(sandbox.name or '', safe='')}:{index_token(sandbox.pk)}"
+    login = f"{quote(sandbox.name or '', safe='')}:{index_token(sandbox)}"
     proxy = _Service.at(settings.EGRESS_PROXY_URL)
     return {
         "proxy_url": urlunsplit((parts.scheme, f"{login}@{parts.netloc}", parts.path, "", "")),

@@ -72,12 +72,6 @@ def pause(sandbox: Sandbox, why: str) -> timedelta:
     return _PAUSE
 
 
-def over(sandbox: Sandbox) -> None:
-    """It is gone: whatever held it does no longer."""
-    if sandbox.phase == Phase.STUCK:
-        alarms.clear(ALARM, _subject(sandbox), by=None)
-
-
 def periods(sandbox: Sandbox, now: datetime) -> list[dict[str, Any]]:
     """When it was stuck and on what, the period that ends now included."""
     before: list[dict[str, Any]] = sandbox.teardown.get("stuck", [])

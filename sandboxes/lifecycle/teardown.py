@@ -3,10 +3,11 @@
 Order matters: access first (the index token stopped working when the phase
 changed), then workloads, and only when no pod is left the namespace, because a
 namespace deletion removes policies and pods in no particular order
-(CVE-2024-7598). Deleting is matched three ways: the row, our labels, the uid; and
-each call that destroys asks first whether it may (`switch`, legal hold): if not,
-access is revoked all the same, and the rest waits. The receipt is written on an
-*observed* absence, never on an accepted delete. What takes too long is `stuck`.
+(CVE-2024-7598). Deleting is matched three ways: the row, our labels (put back first
+where somebody took them off, see `belonging`), the uid; and each call that destroys
+asks first whether it may (`switch`, legal hold): if not, access is revoked all the
+same, and the rest waits. The receipt is written on an *observed* absence, never on an
+accepted delete. What takes too long is `stuck`.
 """
 
 from collections.abc import Iterator
@@ -19,9 +20,9 @@ from django.db import transaction
 
 from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.kinds import NAMESPACED
-from sandboxes.cluster.spec import Labels, NamespaceState
+from sandboxes.cluster.spec import NamespaceState
 from sandboxes.errors import PermanentError
-from sandboxes.lifecycle import clock, clusters, notes, receipts, room, stuck, switch
+from sandboxes.lifecycle import alarms, belonging, clock, clusters, notes, receipts, room, stuck, switch
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.moves import move
 from sandboxes.lifecycle.phases import Phase
@@ -49,7 +50,7 @@ def _take(sandbox: Sandbox) -> timedelta | None:
     if state is None:
         _confirm_absence(sandbox, cluster)
         return None
-    if not _labelled_ours(sandbox, state) and sandbox.namespace_uid != state.uid:
+    if not belonging.is_labelled(sandbox, state) and sandbox.namespace_uid != state.uid:
         # Another's namespace has the name. Either nothing of ours was ever made, or it is gone.
         if not sandbox.namespace_uid:
             _close(sandbox, leftovers_checked=False)
@@ -57,6 +58,7 @@ def _take(sandbox: Sandbox) -> timedelta | None:
             _confirm_absence(sandbox, cluster)
         return None
     _check_ours(sandbox, state)
+    belonging.put_labels_back(sandbox, cluster, state)
     if not notes.inventoried(sandbox):
         notes.existing(sandbox, cluster.inventory(sandbox.namespace))
     _revoke_access(sandbox, cluster)
@@ -133,23 +135,17 @@ def _once(sandbox: Sandbox, name: str, *, done: bool) -> Iterator[Attempt]:
 
 
 def _check_ours(sandbox: Sandbox, state: NamespaceState) -> None:
-    """Row, labels and uid must agree, or nothing is deleted and a person has to look."""
-    if not _labelled_ours(sandbox, state):
-        raise PermanentError(
-            f"Namespace {state.name} does not carry this sandbox's labels; it is left alone."
-        )
-    if not sandbox.namespace_uid:  # created, and the worker died before it could write the uid down
+    """The uid must be the row's, or nothing is deleted and a person has to look.
+
+    Where the row has none, the labels decide: created, and the worker died before it could write it down.
+    """
+    if not sandbox.namespace_uid:
         Sandbox.objects.filter(pk=sandbox.pk).update(namespace_uid=state.uid)
         sandbox.namespace_uid = state.uid
     if sandbox.namespace_uid != state.uid:
         raise PermanentError(
             f"Namespace {state.name} has another uid than the one made here; it is left alone."
         )
-
-
-def _labelled_ours(sandbox: Sandbox, state: NamespaceState) -> bool:
-    labels = (state.labels.get(Labels.SANDBOX), state.labels.get(Labels.INSTALLATION))
-    return labels == (str(sandbox.pk), settings.INSTALLATION_ID)
 
 
 def _note_workloads_deleted(sandbox: Sandbox) -> None:
@@ -199,7 +195,6 @@ def _confirm_absence(sandbox: Sandbox, cluster: Cluster) -> None:
 def _close(sandbox: Sandbox, *, leftovers_checked: bool) -> None:
     """Receipt, phase, quota and ledger entry in one transaction; of two workers one writes them."""
     to = Phase.FAILED if sandbox.failure else Phase.ENDED
-    stuck.over(sandbox)
     with step(sandbox, "receipt"), transaction.atomic():
         locked = Sandbox.objects.select_for_update().filter(pk=sandbox.pk, phase=sandbox.phase)
         if not locked.exists():
@@ -208,3 +203,4 @@ def _close(sandbox: Sandbox, *, leftovers_checked: bool) -> None:
         data = receipts.bond(receipt)
         room.look()
         move(sandbox, to, data=data, ended_at=receipt.at, charged=False, stuck_since=None, blocker="")
+        alarms.clear_all(f"sandbox:{sandbox.pk}")  # whatever they were about is over

@@ -1,7 +1,7 @@
 """The HTTP surface: paths and verbs of the Kubernetes API, onto `Objects`.
 
-One catch-all route, because paths of this API are data (group, version, resource),
-not code. Handlers never await between reading and writing: each request is atomic.
+One answer for every path, and no router, because paths of this API are data (group,
+version, resource), not code. Handlers never await between reading and writing: each request is atomic.
 """
 
 import hmac
@@ -13,10 +13,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import yaml
-from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sandboxes.cluster.simulator import discovery, logs, reviews
 from sandboxes.cluster.simulator.errors import (
@@ -69,7 +68,7 @@ class Call:
         return self.query.get("fieldManager") or self.agent.partition("/")[0]
 
 
-def application(objects: Objects, watches: Watches, token: str) -> Starlette:
+def application(objects: Objects, watches: Watches, token: str) -> ASGIApp:
     """The whole API. Everything but health and version needs the bearer token."""
     api = _Api(objects, watches)
 
@@ -89,8 +88,10 @@ def application(objects: Objects, watches: Watches, token: str) -> Starlette:
         ):  # killed in the middle of its request: nothing is done, and nobody is there to tell
             return Response(status_code=400)
 
-    methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-    return Starlette(routes=[Route("/{path:path}", serve, methods=methods)])
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await (await serve(Request(scope, receive)))(scope, receive, send)
+
+    return answer
 
 
 async def _dispatch(api: "_Api", request: Request, path: tuple[str, ...]) -> Response:

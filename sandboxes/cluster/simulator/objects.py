@@ -183,9 +183,12 @@ class Objects:
     def change_status(self, resource: Resource, namespace: str, name: str, change: Change) -> Json:
         """Only the status; ownership of status fields is not kept."""
         row = self.get(resource, namespace, name)
-        updated = copy.deepcopy(row.data)
-        change(updated.setdefault("status", {}))
-        return row.data if updated == row.data else self.store.save(resource, updated)
+        old = row.data.get("status")
+        status = copy.deepcopy(old or {})
+        change(status)
+        if status == old:
+            return row.data
+        return self.store.save(resource, {**row.data, "status": status})
 
     def change(self, row: Row, change: Change) -> Json:
         """What controllers change outside of status (finalizers, owners, node names)."""

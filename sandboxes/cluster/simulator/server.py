@@ -19,6 +19,7 @@ from sandboxes.cluster.simulator.controllers.loop import Loop
 from sandboxes.cluster.simulator.controllers.namespaces import Namespaces
 from sandboxes.cluster.simulator.controllers.pods import Pods
 from sandboxes.cluster.simulator.controllers.quotas import Quotas
+from sandboxes.cluster.simulator.controllers.statefulsets import StatefulSets
 from sandboxes.cluster.simulator.controllers.workloads import Workloads
 from sandboxes.cluster.simulator.http import application
 from sandboxes.cluster.simulator.objects import Objects
@@ -122,7 +123,7 @@ def _controllers(objects: Objects, options: Options) -> Loop:
     loop.handle(Quotas(objects).reconcile, QUOTAS)
     loop.handle(workloads.deployment, DEPLOYMENTS)
     loop.handle(workloads.replica_set, REPLICA_SETS)
-    loop.handle(workloads.stateful_set, STATEFUL_SETS)
+    loop.handle(StatefulSets(objects).reconcile, STATEFUL_SETS)
     loop.handle(workloads.job, JOBS)
     loop.handle(Pods(objects, ready_seconds=options.ready_seconds).reconcile, PODS)
     return loop

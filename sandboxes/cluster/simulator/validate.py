@@ -1,6 +1,7 @@
 """What the API server refuses because of the object itself (422), and what it fills in."""
 
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 from sandboxes.cluster.quantities import parse_quantity
@@ -32,11 +33,20 @@ WORKLOADS: Final = (DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, JOBS)
 _IMMUTABLE: Final[dict[Resource, tuple[tuple[str, ...], ...]]] = {
     DEPLOYMENTS: (("spec", "selector"),),
     REPLICA_SETS: (("spec", "selector"),),
-    STATEFUL_SETS: (("spec", "selector"), ("spec", "serviceName")),
     JOBS: (("spec", "template"),),
     ROLE_BINDINGS: (("roleRef",),),
     SECRETS: (("type",),),
 }
+
+# Of a stateful set it is the other way round: these may change, nothing else.
+_MAY_CHANGE: Final = (
+    *("replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit"),
+    *("persistentVolumeClaimRetentionPolicy", "minReadySeconds"),
+)
+_POLICIES: Final[tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = (
+    (("podManagementPolicy",), ("OrderedReady", "Parallel")),
+    (("updateStrategy", "type"), ("RollingUpdate", "OnDelete")),
+)
 
 
 def check_shape(resource: Resource, namespace: str, body: Json) -> None:
@@ -64,11 +74,21 @@ def fill(resource: Resource, item: Json) -> None:
         fill_defaults(spec.setdefault("template", {}).setdefault("spec", {}))
         if resource is not JOBS:
             spec.setdefault("replicas", 1)
+        if resource is STATEFUL_SETS:
+            _fill_stateful_set(spec)
     elif resource is SECRETS:
         item.setdefault("type", "Opaque")
     elif resource is NAMESPACES:
         item.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
         item["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = item["metadata"]["name"]
+
+
+def _fill_stateful_set(spec: Json) -> None:
+    spec.setdefault("serviceName", "")
+    spec.setdefault("podManagementPolicy", "OrderedReady")
+    strategy = spec.setdefault("updateStrategy", {})
+    if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
+        strategy.setdefault("rollingUpdate", {}).setdefault("partition", 0)
 
 
 def check(resource: Resource, item: Json) -> None:
@@ -91,6 +111,13 @@ def check_update(resource: Resource, old: Json, new: Json) -> None:
         for path in _IMMUTABLE.get(resource, ())
         if _at(old, path) != _at(new, path)
     ]
+    if resource is STATEFUL_SETS and _kept(old["spec"]) != _kept(new["spec"]):
+        listed = ", ".join(f"'{field}'" for field in _MAY_CHANGE[:-1])
+        message = (
+            "Forbidden: updates to statefulset spec for fields other than "
+            f"{listed} and '{_MAY_CHANGE[-1]}' are forbidden"
+        )
+        causes.append(("FieldValueForbidden", "spec", message))
     if resource is PODS and _fixed(old["spec"]) != _fixed(new["spec"]):
         message = "Forbidden: pod updates may not change fields other than `spec.containers[*].image`"
         causes.append(("FieldValueForbidden", "spec", message))
@@ -136,6 +163,8 @@ def _workload(resource: Resource, spec: Json) -> list[Cause]:
     causes = _pod(template.get("spec") or {}, "spec.template.spec")
     if resource is JOBS:
         return causes
+    if resource is STATEFUL_SETS:
+        causes += _policies(spec)
     wanted = (spec.get("selector") or {}).get("matchLabels") or {}
     labels = (template.get("metadata") or {}).get("labels") or {}
     if not wanted:
@@ -146,6 +175,14 @@ def _workload(resource: Resource, spec: Json) -> list[Cause]:
     return causes
 
 
+def _policies(spec: Json) -> Iterator[Cause]:
+    for path, known in _POLICIES:
+        value = _at(spec, path)
+        if value not in known:
+            message = f"Invalid value: \"{value}\": must be '{known[0]}' or '{known[1]}'"
+            yield "FieldValueInvalid", ".".join(("spec", *path)), message
+
+
 def _quantities(listed: Json, path: str) -> list[Cause]:
     causes = []
     for name, value in listed.items():
@@ -154,6 +191,11 @@ def _quantities(listed: Json, path: str) -> list[Cause]:
         except ValueError:
             causes.append(("FieldValueInvalid", f"{path}[{name}]", f'Invalid value: "{value}"'))
     return causes
+
+
+def _kept(spec: Json) -> Json:
+    """A stateful set's specification without what may change."""
+    return {field: value for field, value in spec.items() if field not in _MAY_CHANGE}
 
 
 def _fixed(spec: Json) -> Json:

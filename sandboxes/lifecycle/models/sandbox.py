@@ -23,6 +23,9 @@ class Sandbox(models.Model):
     tools = models.JSONField(default=list)  # what the owner declared, as typed
     spec_hash = models.CharField(max_length=64, blank=True)
     index_token_digest = models.CharField(max_length=64, blank=True)  # sha256, hex; empty: no token works
+    tokens_revoked = models.PositiveIntegerField(
+        default=0
+    )  # that worked once: part of the next; see `tokens`
 
     phase = models.CharField(max_length=20, default=Phase.PENDING.value)
     lease = models.DurationField()  # counted from `ready_at`

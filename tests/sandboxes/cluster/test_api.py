@@ -279,7 +279,7 @@ def test_how_long_a_pod_waits_for_a_node_is_told_by_the_clusters_own_clock(
     workload = {"metadata": {"name": "w", "uid": "2"}, "spec": {"replicas": 1}, "status": {}}
 
     def answer(method: str, path: str) -> Answer:
-        items = [pod] if "/pods" in path else [workload] if "/deployments" in path else []
+        items = [pod] if "/pods" in path else [workload] if "/statefulsets" in path else []
         code, _, body = found({"metadata": {}, "items": items})
         return code, {"Date": format_datetime(now, usegmt=True)}, body
 

@@ -82,21 +82,27 @@ def test_every_call_is_granted_and_every_grant_is_called(
         scenario.everything(subject)
         capabilities.survey(cluster)
         cluster.close()
-    granted = needed_rules(ROOT / "k8s-templates")
+    granted = {rule[:3] for rule in needed_rules(ROOT / "k8s-templates")}
     assert used - granted == set(), "the ClusterRole lacks these"
     assert granted - used - owners() == set(), "the ClusterRole grants these for nothing"
 
 
 def owners() -> set[Use]:
     """What a sandbox's owner is granted: nobody can grant what he does not hold."""
+    return {rule[:3] for rule in owned()}
+
+
+def owned() -> set[tuple[str, str, str, str]]:
+    """The same with the name of what it is granted for, "" for any."""
     documents = yaml.safe_load_all((ROOT / "k8s-templates/sandbox/60-access.yaml").read_text())
     return {
-        (verb, group, resource)
+        (verb, group, resource, name)
         for document in documents
         for rule in document.get("rules", ())
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
+        for name in rule.get("resourceNames", ("",))
     }
 
 
@@ -104,13 +110,14 @@ def test_the_second_role_is_exactly_the_owners(templates: Templates) -> None:
     documents = yaml.safe_load_all((ROOT / "k8s-templates/platform/10-role.yaml").read_text())
     grants = next(document for document in documents if document["metadata"]["name"].endswith("-grants"))
     found = {
-        (verb, group, resource)
+        (verb, group, resource, name)
         for rule in grants["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
+        for name in rule.get("resourceNames", ("",))
     }
-    assert found == owners()
+    assert found == owned()
 
 
 def test_no_rule_has_a_wildcard() -> None:

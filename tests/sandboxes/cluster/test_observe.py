@@ -196,7 +196,7 @@ def test_a_lost_probe_is_run_again() -> None:
         probe_result(probe_pod("", phase="Failed", reason="Evicted"), simulated=False)
 
 
-def deployment(**status: Any) -> dict[str, Any]:
+def workload(**status: Any) -> dict[str, Any]:
     return {"metadata": {"generation": 2}, "spec": {"replicas": 1}, "status": status}
 
 
@@ -204,16 +204,16 @@ READY = {"observedGeneration": 2, "readyReplicas": 1, "updatedReplicas": 1}
 
 
 @pytest.mark.parametrize(
-    ("workload", "ready"),
+    ("given", "ready"),
     [
-        (deployment(**READY), True),
-        (deployment(**{**READY, "observedGeneration": 1}), False),
-        (deployment(**{**READY, "updatedReplicas": 0}), False),
-        (deployment(), False),
+        (workload(**READY), True),
+        (workload(**{**READY, "observedGeneration": 1}), False),
+        (workload(**{**READY, "updatedReplicas": 0}), False),
+        (workload(), False),
     ],
 )
-def test_ready_is_what_the_present_specification_says(workload: dict[str, Any], ready: bool) -> None:
-    assert workspace_state([workload], [], NOW).ready is ready
+def test_ready_is_what_the_present_specification_says(given: dict[str, Any], ready: bool) -> None:
+    assert workspace_state([given], [], NOW).ready is ready
 
 
 def waiting(reason: str, message: str = "why") -> dict[str, Any]:
@@ -232,7 +232,7 @@ def waiting(reason: str, message: str = "why") -> dict[str, Any]:
     ],
 )
 def test_containers_that_wait(reason: str, failed: bool) -> None:
-    state = workspace_state([deployment()], [waiting(reason)], NOW)
+    state = workspace_state([workload()], [waiting(reason)], NOW)
     assert (state.ready, state.failed) == (False, failed)
     assert failed is False or state.message == f"{reason}: why"
 
@@ -246,7 +246,7 @@ def test_an_unschedulable_pod_gets_time_for_a_node_to_come(minutes: int, failed:
         "message": "0/1 nodes are available",
         "lastTransitionTime": since,
     }
-    state = workspace_state([deployment()], [{"status": {"conditions": [condition]}}], NOW)
+    state = workspace_state([workload()], [{"status": {"conditions": [condition]}}], NOW)
     assert state.failed is failed
     assert state.message == "Unschedulable: 0/1 nodes are available"
 
@@ -262,9 +262,12 @@ def test_an_unschedulable_pod_gets_time_for_a_node_to_come(minutes: int, failed:
 )
 def test_pods_that_cannot_be_created(message: str, failed: bool) -> None:
     condition = {"type": "ReplicaFailure", "status": "True", "message": message}
-    state = workspace_state([deployment(conditions=[condition])], [], NOW)
-    assert state.failed is failed
-    assert message in state.message
+    for state in (
+        workspace_state([workload(conditions=[condition])], [], NOW),
+        workspace_state([workload()], [], NOW, refusals=[message]),
+    ):
+        assert state.failed is failed
+        assert message in state.message
 
 
 def test_no_workspace_is_not_a_failure() -> None:

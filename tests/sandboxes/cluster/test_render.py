@@ -58,6 +58,7 @@ def test_the_namespace_is_restricted_and_says_whose_it_is(spec: MakeSpec, templa
         assert metadata["labels"][f"pod-security.kubernetes.io/{mode}"] == "restricted"
     assert metadata["annotations"] == {
         Labels.OWNER: "petridish:alice",
+        Labels.INSTALLATION: metadata["labels"][Labels.INSTALLATION],
         Labels.EXPIRES_AT: "2030-01-01T00:00:00Z",
     }
     assert (
@@ -408,7 +409,7 @@ OWN_POD = """---
 apiVersion: v1
 kind: Pod
 metadata:
-  name: own
+  name: workspace-0
 spec:
   %s
   containers: [{name: own, image: "${image}"}]
@@ -429,9 +430,28 @@ def test_a_workspace_of_ones_own_takes_the_runtime_class_too(root: Path) -> None
 def test_a_profile_may_bring_its_own_workspace(spec: MakeSpec, root: Path) -> None:
     path = root / "profiles" / "python.yaml"
     own = "---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: own\n"
-    path.write_text(path.read_text() + own)
+    path.write_text(path.read_text() + own + OWN_POD % "restartPolicy: Always")
     rendered = render(spec(), load_templates(root))
-    assert [item["metadata"]["name"] for item in rendered.workspace] == ["own"]
+    assert [item["metadata"]["name"] for item in rendered.workspace] == ["own", "workspace-0"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "problems"),
+    [
+        ("StatefulSet", "workspace", 0),
+        ("StatefulSet", "other", 1),
+        # The pods of a deployment have no name to be entered by.
+        ("Deployment", "workspace", 1),
+    ],
+)
+def test_the_owner_can_enter_a_workspace_of_ones_own(root: Path, kind: str, name: str, problems: int) -> None:
+    path = root / "profiles" / "python.yaml"
+    text = path.read_text()
+    path.write_text(f"{text}---\napiVersion: apps/v1\nkind: {kind}\nmetadata:\n  name: {name}\n")
+    line = len(text.splitlines()) + 3
+    found = check_templates(root)
+    assert len(found) == problems, found
+    assert all(f"python.yaml:{line}: the workspace makes no pod workspace-0" in each for each in found)
 
 
 OPEN_POLICY = """apiVersion: networking.k8s.io/v1
@@ -614,6 +634,45 @@ def test_a_workspace_of_ones_own_leaves_the_seal_alone(root: Path, text: str, me
     (problem,) = check_templates(root)
     assert "python.yaml:" in problem
     assert message in problem
+
+
+@pytest.mark.parametrize(
+    ("resources", "verbs", "more", "message"),
+    [
+        ("pods/exec", "get", "", "without resourceNames this rule opens the probe's pod too"),
+        ("pods/attach", "create", "", "without resourceNames"),
+        ("pods/exec", "create", "resourceNames: [probe]", "makes no pod probe"),
+        ("pods/exec", "create", "resourceNames: [workspace-0, probe]", "makes no pod probe"),
+        ("pods/*", "create", "resourceNames: [workspace-0]", "only see things"),
+        ('"*"', "get", "", "only see things"),
+        ("nodes/proxy", "get", "resourceNames: [workspace-0]", "only see things"),
+        ("pods", "create", "", "only see things"),
+        ("pods", "create", "resourceNames: [workspace-0]", "only see things"),
+        ("statefulsets", "patch", "", "only see things"),
+        ("pods/exec, pods", "get, create", "resourceNames: [workspace-0]", "only see things"),
+        ("pods/exec", "create", "resourceNames: [workspace-0]", ""),
+        ("events, pods", "list", "", ""),
+    ],
+)
+def test_no_role_opens_the_probes_pod(
+    root: Path, resources: str, verbs: str, more: str, message: str
+) -> None:
+    rule = f'{{apiGroups: [""], resources: [{resources}], verbs: [{verbs}]{", " if more else ""}{more}}}'
+    head = "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata:\n  name: more\n"
+    (root / "sandbox" / "61-more.yaml").write_text(f"{head}rules:\n  - {rule}\n")
+    problems = check_templates(root)
+    assert bool(problems) is bool(message), problems
+    assert all(message in problem for problem in problems), problems
+    assert "makes no pod" in message or all("61-more.yaml:6: " in problem for problem in problems)
+
+
+def test_no_role_of_the_whole_cluster_is_bound(root: Path) -> None:
+    """ "edit" and "admin" of every cluster enter all pods."""
+    path = root / "sandbox" / "60-access.yaml"
+    path.write_text(path.read_text().replace("kind: Role\n  name: owner", "kind: ClusterRole\n  name: edit"))
+    problems = check_templates(root)
+    assert problems
+    assert all("only a Role of the sandbox's own may be bound" in problem for problem in problems)
 
 
 def test_without_a_policy_that_denies_all_nothing_renders(root: Path) -> None:

@@ -52,15 +52,16 @@ class Command(BaseCommand):
         result = signing.verify(signed, key)
         ledger = _ledger(signed) if with_ledger else None
         if not result.ok:
-            told = f"{result.message} {ledger or ''}".strip()
+            and_so = f"And {_MISSING}" if ledger == _MISSING else ledger or ""
+            told = f"{result.message} {and_so}".strip()
             raise CommandError(told, returncode=_CODES.get(result.finding, _NOT_VALID))
         if ledger == _MISSING:
-            raise CommandError(f"{result.message} {ledger}", returncode=_NOT_VALID)
+            raise CommandError(f"{result.message} But {_MISSING}", returncode=_NOT_VALID)
         self.stdout.write(_summary(signed.document))
         self.stdout.write(f"{result.message} {ledger or ''}".strip())
 
 
-_MISSING: Final = "But this installation's ledger has no entry for it."
+_MISSING: Final = "this installation's ledger has no entry for it."
 
 
 def _ledger(signed: Signed) -> str | None:

@@ -115,12 +115,7 @@ def test_orphans_stay(client: Client) -> None:
     assert pods(client)
 
 
-def test_stateful_sets_and_jobs(client: Client) -> None:
-    base = deployment("db", 2)
-    client(
-        "POST", deployments(client).replace("deployments", "statefulsets"), {**base, "kind": "StatefulSet"}
-    )
-    wait_for(lambda: {item["metadata"]["name"] for item in pods(client)} == {"db-0", "db-1"})
+def test_jobs(client: Client) -> None:
     spec = {"template": {"spec": pod("job", restartPolicy="Never")["spec"]}}
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "job"}, "spec": spec}
     path = f"/apis/batch/v1/namespaces/{client.namespace}/jobs"
