@@ -9,7 +9,7 @@ a listing); the rows say `ready`, and nothing of theirs is due. A pass is what b
 
 Database time is the time that this thread waits for PostgreSQL, fetches of streamed rows
 included; statements are counted. Exit code 1 if the median pass takes more than the
-budget, changes a row, or asks the cluster anything but paged lists.
+budget, finds anything to do, or asks the cluster anything but paged lists.
 """
 
 import argparse
@@ -164,7 +164,7 @@ def _objects(numbers: range) -> Iterator[dict[str, Any]]:
         name = _name(number + 1)
         rendered = render(replace(spec, sandbox_id=number + 1, name=name, namespace=name), templates)
         for item in (*rendered.seal, *rendered.workspace, *rendered.access):
-            if item["kind"] == "Deployment":
+            if item["kind"] == "StatefulSet":
                 item["spec"]["replicas"] = 0
             yield item
 

@@ -54,8 +54,12 @@ app.conf.update(
         "observe": _every(settings.OBSERVE_EVERY.total_seconds(), "sandboxes.lifecycle.tasks.observe"),
         "end-egress": _every(5.0, "sandboxes.lifecycle.tasks.end_egress"),
         "sweep-orphans": _every(30.0, "sandboxes.lifecycle.tasks.sweep_orphans"),
+        "index-alarms": _every(30.0, "sandboxes.index.tasks.raise_alarms"),
+        "close-break-glass": _every(30.0, "portal.approvals.tasks.close_break_glass"),
         "seal-fetches": _every(60.0, "sandboxes.usage.tasks.seal_fetches"),
         "anchor-ledger": _every(60.0, "sandboxes.audit.tasks.anchor"),
     },
 )
-app.autodiscover_tasks(["sandboxes.audit", "sandboxes.lifecycle", "sandboxes.usage"])
+app.autodiscover_tasks(
+    ["portal.approvals", "sandboxes.audit", "sandboxes.index", "sandboxes.lifecycle", "sandboxes.usage"]
+)

@@ -19,6 +19,16 @@ from sandboxes.errors import InvalidInputError
 
 ROOT = Path(__file__).resolve().parent.parent
 SIMULATED = "simulated"
+# What production takes from the environment alone, and what to set it to.
+_NEEDED = {
+    "DATABASE_URL": "postgresql://USER:PASSWORD@HOST/NAME",
+    "BROKER_URL": "redis://HOST:6379/0, Valkey or Redis",
+    "ALLOWED_HOSTS": "the portal's host names, commas between",
+    "SECRET_KEY": "a secret of its own",
+    "LEDGER_KEY": "a secret of its own; receipts and the ledger are proven with it",
+    "SANDBOX_KEY": "a secret of its own; index tokens come from it",
+    "INSTALLATION_ID": "a short name that stays",
+}
 
 
 @dataclass(frozen=True)
@@ -105,6 +115,8 @@ class Environment:
 def read(environ: Mapping[str, str] = os.environ) -> Environment:
     """The environment as given; raises `InvalidInputError` naming the variable and the remedy."""
     production = _mode(environ) == "production"
+    if production:
+        _refuse_missing(environ)
     data_dir = Path(environ.get("DATA_DIR") or ROOT / ".data").expanduser().resolve()
     port = _port(environ, "PORT", 8000)
     index_port = _port(environ, "INDEX_PORT", 8081)
@@ -120,8 +132,8 @@ def read(environ: Mapping[str, str] = os.environ) -> Environment:
         index_port=index_port,
         index_url=_http_url("INDEX_URL", index_url),
         data_dir=data_dir,
-        database_url=_database_url(environ, data_dir, production),
-        broker_url=_broker_url(environ, production),
+        database_url=_database_url(environ, data_dir),
+        broker_url=environ.get("BROKER_URL") or "filesystem://",
         kubeconfig=_kubeconfig(environ, context, data_dir),
         kube_context=context,
         kube_user_prefix=environ.get("KUBE_USER_PREFIX", "petridish:"),
@@ -134,7 +146,7 @@ def read(environ: Mapping[str, str] = os.environ) -> Environment:
         oidc=_oidc(environ),
         saml=_saml(environ),
         engine=env_engine.read(environ),
-        secrets=_secrets(environ, data_dir, production),
+        secrets=_secrets(environ, data_dir),
     )
 
 
@@ -143,6 +155,12 @@ def _mode(environ: Mapping[str, str]) -> str:
     if mode not in ("demo", "production"):
         raise InvalidInputError(f"PETRIDISH_MODE is {mode!r}; set it to demo or production.")
     return mode
+
+
+def _refuse_missing(environ: Mapping[str, str]) -> None:
+    """All that production needs and does not have, at once."""
+    if missing := [f"{name} ({what})" for name, what in _NEEDED.items() if not environ.get(name)]:
+        raise InvalidInputError(f"Not set, and production needs it: {'; '.join(missing)}.")
 
 
 def _port(environ: Mapping[str, str], name: str, default: int) -> int:
@@ -180,34 +198,20 @@ def _kubeconfig(environ: Mapping[str, str], context: str, data_dir: Path) -> str
     return str(path.resolve())
 
 
-def _database_url(environ: Mapping[str, str], data_dir: Path, production: bool) -> str:
+def _database_url(environ: Mapping[str, str], data_dir: Path) -> str:
     """`DATABASE_URL`, else what the supervisor wrote down when it started the embedded server."""
     if url := environ.get("DATABASE_URL"):
         return url
-    if production:
-        raise InvalidInputError(
-            "DATABASE_URL is not set; production needs postgresql://USER:PASSWORD@HOST/NAME."
-        )
     note = data_dir / "database_url"
     if note.is_file():
         return note.read_text().strip()
     return f"postgresql://postgres@/petridish?host={data_dir / 'postgres'}"
 
 
-def _broker_url(environ: Mapping[str, str], production: bool) -> str:
-    if url := environ.get("BROKER_URL"):
-        return url
-    if production:
-        raise InvalidInputError(
-            "BROKER_URL is not set; production needs redis://HOST:6379/0 (Valkey or Redis)."
-        )
-    return "filesystem://"
-
-
 def _upstream(environ: Mapping[str, str]) -> str:
     """Empty: the index process asks pip. May hold credentials, so a wrong one is not repeated in the message."""
     url = environ.get("INDEX_UPSTREAM", "")
-    if url and not url.startswith(("http://", "https://")):
+    if url and url.strip().lower() != "none" and not url.startswith(("http://", "https://")):
         raise InvalidInputError(
             "INDEX_UPSTREAM is no URL; set it to http(s)://[NAME:PASSWORD@]HOST[:PORT]/simple/."
         )
@@ -228,10 +232,8 @@ def _digests(environ: Mapping[str, str]) -> bool:
 
 def _hosts(environ: Mapping[str, str], production: bool) -> tuple[str, ...]:
     hosts = _list(environ, "ALLOWED_HOSTS")
-    if production and not hosts:
-        raise InvalidInputError(
-            "ALLOWED_HOSTS is not set; name the portal's host names, separated by commas."
-        )
+    if production and not hosts:  # it is set, to commas
+        raise InvalidInputError("ALLOWED_HOSTS names no host; name the portal's, separated by commas.")
     return hosts or ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -289,8 +291,8 @@ def _attributes(text: str) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-def _secrets(environ: Mapping[str, str], data_dir: Path, production: bool) -> Secrets:
-    """From the environment in production, from a file made on first use (mode 600) elsewhere."""
+def _secrets(environ: Mapping[str, str], data_dir: Path) -> Secrets:
+    """From the environment, where production has all of them; else from a file made on first use (mode 600)."""
     names = {
         "django": "SECRET_KEY",
         "ledger": "LEDGER_KEY",
@@ -300,11 +302,6 @@ def _secrets(environ: Mapping[str, str], data_dir: Path, production: bool) -> Se
     given = {key: environ.get(name, "") for key, name in names.items()}
     if all(given.values()):
         return Secrets(**given)
-    if production:
-        missing = ", ".join(names[key] for key, value in given.items() if not value)
-        raise InvalidInputError(
-            f"{missing}: not set; production takes its keys from the environment, one secret each."
-        )
     return Secrets(**{**_kept_secrets(data_dir / "secrets.json"), **{k: v for k, v in given.items() if v}})
 
 

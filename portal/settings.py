@@ -28,9 +28,11 @@ INSTALLED_APPS = [
     "sandboxes.audit",
     "sandboxes.lifecycle",
     "sandboxes.usage",
+    "sandboxes.screening",
     "sandboxes.index",
     "django.contrib.auth",
     "django.contrib.contenttypes",
+    "django.contrib.postgres",  # its array fields ask for it
     "django.contrib.sessions",
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",

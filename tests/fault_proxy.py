@@ -77,7 +77,7 @@ class FaultProxy:
         self._upstream = upstream_port
         self._stall = stall_seconds
         self._numbers: Counter[str] = Counter()
-        self._open: set[asyncio.StreamWriter] = set()
+        self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}  # by who waits for its end
         self._serving: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
@@ -97,39 +97,54 @@ class FaultProxy:
     ) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        assert not self._thread.is_alive()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         server = self._loop.run_until_complete(asyncio.start_server(self._connected, "127.0.0.1", 0))
         self.port = server.sockets[0].getsockname()[1]
         self._started.set()
-        self._loop.run_forever()
-        server.close()
-        tasks = asyncio.all_tasks(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            server.close()
+            self._loop.run_until_complete(self._close_all())
+            self._loop.close()
+
+    async def _close_all(self) -> None:
+        """Whatever is under way, and every connection on both sides, also one that is closing but not yet closed."""
+        tasks = asyncio.all_tasks() - {asyncio.current_task(), *self._open}
         for task in tasks:
             task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        for writer in self._open:
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in self._open.values():
             writer.transport.abort()
-        self._loop.run_until_complete(asyncio.sleep(0.01))  # what was closed is gone only then
-        self._loop.close()
+        await asyncio.gather(*self._open)
+        await asyncio.sleep(0)  # a socket is closed in the loop's next turn
+
+    def _keep(self, writer: asyncio.StreamWriter) -> None:
+        """Until it is closed."""
+
+        async def wait() -> None:
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+        task = self._loop.create_task(wait())
+        self._open[task] = writer
+        task.add_done_callback(self._open.pop)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
+        self._keep(writer)
         task = self._loop.create_task(self._serve(reader, writer))
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
 
-    def _close(self, writer: asyncio.StreamWriter) -> None:
-        self._open.discard(writer)
-        writer.close()
-
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, with one of its own to the cluster. A fault on the wire ends both."""
-        upstream = _Upstream(self._upstream)
+        upstream = _Upstream(self._upstream, self._keep)
         with contextlib.ExitStack() as stack:
             stack.enter_context(contextlib.suppress(OSError, asyncio.IncompleteReadError))
-            stack.callback(self._close, writer)
+            stack.callback(writer.close)
             stack.callback(upstream.close)
             while True:
                 request = await _read(reader)
@@ -165,15 +180,17 @@ class FaultProxy:
 class _Upstream:
     """A connection to the cluster, opened when it is needed."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, opened: Callable[[asyncio.StreamWriter], None]) -> None:
         self.ended = False  # the last answer was told to be the last one of its connection
         self._port = port
+        self._opened = opened
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, request: Request) -> bytes:
         """The whole answer, as it came."""
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=2**26)
+            self._opened(self._streams[1])
         reader, writer = self._streams
         writer.write(request.raw)
         await writer.drain()

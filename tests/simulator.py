@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 ROOT = Path(__file__).resolve().parent.parent
+MODULE = "sandboxes.cluster.simulator"
 
 
 def free_port() -> int:
@@ -17,18 +18,19 @@ def free_port() -> int:
 
 
 class Simulator:
-    """Started on a free port; the same data and port again after a restart."""
+    """Started on a free port; the same data and port again after a restart. `run`: the module, and what comes first."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, run: tuple[str, ...] = (MODULE,)) -> None:
         self.folder = folder
         self.kubeconfig = folder / "kubeconfig"
         self.port = 0
         self._options = options
+        self._run = run
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         where = ["--data", str(self.folder), "--port", str(self.port)]
-        command = [sys.executable, "-m", "sandboxes.cluster.simulator", *where, *self._options]
+        command = [sys.executable, "-m", *self._run, *where, *self._options]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()  # one line, when it is ready

@@ -13,7 +13,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.http import HttpResponseClientRedirect
 
 from portal.accounts.models import User
-from portal.accounts.permissions import Permission
+from portal.accounts.permissions import Permission, refusal
 
 
 def person(request: HttpRequest) -> User:
@@ -44,7 +44,7 @@ def require[**P](
             if not request.user.is_authenticated:
                 return _to_sign_in(request)
             if not person(request).may(permission):
-                raise PermissionDenied(f"This needs the permission “{permission}”.")
+                raise PermissionDenied(refusal([permission]))
             return view(request, *args, **kwargs)
 
         return guarded

@@ -1,5 +1,6 @@
 """Roles are sets of permissions; every page and endpoint asks for a permission, never for a role."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -14,7 +15,8 @@ class Permission(StrEnum):
     SEE_ALARMS = "see_alarms"
     HOLD_SANDBOX = "hold_sandbox"  # legal hold
     OPERATE = "operate"  # clusters, quotas, pause, orphans, clearing alarms
-    MANAGE = "manage"  # rules, people
+    MANAGE = "manage"  # rules, package policy, people
+    BREAK_GLASS = "break_glass"  # open a package against policy, at once and loudly
 
 
 class Role(StrEnum):
@@ -44,3 +46,27 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     },
     Role.ADMIN: frozenset(Permission),
 }
+
+_SAID: dict[Permission, str] = {
+    Permission.REQUEST_SANDBOX: "ask for sandboxes",
+    Permission.DECIDE_REQUESTS: "decide on requests",
+    Permission.SEE_ALL_SANDBOXES: "see everybody’s sandboxes",
+    Permission.END_ANY_SANDBOX: "end other people’s sandboxes",
+    Permission.READ_REPORTS: "read reports",
+    Permission.READ_LEDGER: "read the ledger",
+    Permission.ISOLATE_SANDBOX: "isolate and release sandboxes",
+    Permission.SEE_ALARMS: "see alarms",
+    Permission.HOLD_SANDBOX: "put sandboxes under legal hold",
+    Permission.OPERATE: "operate clusters, quotas and the engine",
+    Permission.MANAGE: "manage rules, package policy and people",
+    Permission.BREAK_GLASS: "break the glass",
+}
+
+
+def refusal(permissions: Iterable[Permission]) -> str:
+    """For a person who has none of them: what they may not do, and who may."""
+    wanted = list(permissions)
+    what = " or ".join(_SAID[one] for one in wanted)
+    roles = [f"{role}s" for role in Role if not ROLE_PERMISSIONS[role].isdisjoint(wanted)]
+    who = " and ".join([", ".join(roles[:-1]), roles[-1]] if len(roles) > 1 else roles)
+    return f"Your role does not let you {what}; {who} may."

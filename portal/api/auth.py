@@ -4,7 +4,7 @@ from django.http import HttpRequest
 from ninja.security import HttpBearer
 
 from portal.accounts.models import User
-from portal.accounts.permissions import Permission
+from portal.accounts.permissions import Permission, refusal
 from portal.accounts.tokens import authenticate
 from portal.api.problems import ForbiddenError
 
@@ -25,5 +25,5 @@ class Bearer(HttpBearer):
     def authenticate(self, request: HttpRequest, token: str) -> User | None:
         user = authenticate(token)
         if user is not None and not any(user.may(permission) for permission in self.permissions):
-            raise ForbiddenError(f"This needs the permission “{'” or “'.join(self.permissions)}”.")
+            raise ForbiddenError(refusal(self.permissions))
         return user

@@ -1,10 +1,9 @@
 """/reports: what was tried over a period, streamed."""
 
-from datetime import date, timedelta
+from datetime import date
 from enum import StrEnum
 
 from django.http.response import HttpResponseBase
-from django.utils import timezone
 from ninja import Query, Router, Schema
 from pydantic import Field
 
@@ -15,7 +14,6 @@ from portal.reports.export import TextStream
 
 router = Router(tags=["reports"])
 read = Bearer(Permission.READ_REPORTS)
-USUAL_PERIOD = timedelta(days=30)
 
 
 class Format(StrEnum):
@@ -28,7 +26,7 @@ class Wanted(Schema):
 
     start: date | None = Field(None, alias="from")
     end: date | None = Field(None, alias="to")
-    by: usage.By = usage.By.PERSON
+    by: usage.By = usage.USUAL
     format: Format = Format.JSON
 
 
@@ -44,8 +42,7 @@ class Wanted(Schema):
 )
 def report_usage(request: ApiRequest, wanted: Query[Wanted]) -> HttpResponseBase:
     """One row per person, department, tool, version or install, as `by` says."""
-    end = wanted.end or timezone.now().date()
-    start = wanted.start or end - USUAL_PERIOD
+    start, end = usage.period(wanted.start, wanted.end)
     found = usage.rows(start=start, end=end, by=wanted.by)
     if wanted.format is Format.CSV:
         return usage.download(found, f"usage-by-{wanted.by}-{start}-to-{end}.csv")

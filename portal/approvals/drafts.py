@@ -73,8 +73,10 @@ def parse_draft(
     if len(cleaned) > _MOST_TOOLS or any(len(tool) > 200 or _unfit(tool) for tool in cleaned):
         errors["tools"] = f"Name at most {_MOST_TOOLS} tools, each in at most 200 plain characters."
     _check_data_class(data_class, errors)
-    if len(answers) > 20 or any(_unfit(text) or _unfit(key) for key, text in answers.items()):
-        errors["answers"] = f"Give at most 20 answers, each in at most {_MOST_TEXT} plain characters."
+    if unknown := sorted(answers.keys() - QUESTIONS):
+        errors["answers"] = f"Nobody asks {unknown[0][:40]!r}; the questions are {', '.join(QUESTIONS)}."
+    elif any(map(_unfit, answers.values())):
+        errors["answers"] = f"Keep each answer below {_MOST_TEXT} plain characters."
     if errors or length is None:
         refused = data_class in REFUSED_DATA and set(errors) == {"data_class"}
         raise DraftError(errors, "data_class_refused" if refused else "invalid")

@@ -6,10 +6,12 @@ from django.db.models import Count, Q, QuerySet
 
 from portal.accounts.models import User
 from portal.accounts.permissions import Permission
-from portal.approvals.models import Request, State
+from portal.approvals import waiver_queries
+from portal.approvals.egress import way_of
+from portal.approvals.models import Decision, Request, State
 from sandboxes.errors import NotFoundError
 from sandboxes.lifecycle.holds import held
-from sandboxes.lifecycle.models import Sandbox
+from sandboxes.lifecycle.models import EgressException, Sandbox
 from sandboxes.lifecycle.phases import LIVE, Phase
 from sandboxes.lifecycle.queries import live_count
 
@@ -57,6 +59,16 @@ def sandbox_for(viewer: User, sandbox_id: int) -> Sandbox:
     return sandbox
 
 
+def granted_way(request: Request) -> EgressException | None:
+    """What an approved request for a way out opened. The same may be asked for again, once it has ended."""
+    decision = Decision.objects.filter(request=request, approved=True).first()
+    if decision is None or request.sandbox is None:
+        return None
+    way = way_of(request.egress)
+    rows = request.sandbox.egress_exceptions.filter(cidr=way.cidr, host=way.host, port=way.port)
+    return min(rows, key=lambda row: abs(row.granted_at - decision.at), default=None)
+
+
 def queue(*, text: str = "", profile: str = "") -> QuerySet[Request]:
     """Pending requests, oldest first; `text` is looked for in purpose, tools and the person's names."""
     rows = Request.objects.filter(state=State.PENDING).select_related("requester", "sandbox").order_by("id")
@@ -75,7 +87,8 @@ def queue(*, text: str = "", profile: str = "") -> QuerySet[Request]:
 
 
 def queue_count() -> int:
-    return Request.objects.filter(state=State.PENDING).count()
+    """Of requests and waivers."""
+    return Request.objects.filter(state=State.PENDING).count() + waiver_queries.waiting().count()
 
 
 def history(person: User) -> History:

@@ -12,10 +12,11 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import Count, F, Max, Min, Q, QuerySet
+from django.utils import timezone
 
 from portal.reports import export
 from sandboxes.errors import InvalidInputError
@@ -32,6 +33,18 @@ class By(StrEnum):
     TOOL = "tool"
     VERSION = "version"
     INSTALL = "install"
+
+
+USUAL: Final = By.PERSON
+_USUAL_PERIOD: Final = timedelta(days=30)
+
+
+def period(start: date | None, end: date | None) -> tuple[date, date]:
+    """What is not said, for the page and the API alike: up to today, and the thirty days before the end."""
+    last = end or timezone.now().date()
+    if start is None:
+        start = last - _USUAL_PERIOD if last - date.min > _USUAL_PERIOD else date.min
+    return start, last
 
 
 @dataclass(frozen=True)

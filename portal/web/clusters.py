@@ -6,13 +6,13 @@ from typing import Any, Final
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from portal.accounts.access import person, require
 from portal.accounts.models import User
 from portal.accounts.permissions import Permission
 from portal.web import amounts_form
-from portal.web.respond import page, translated
+from portal.web.respond import page, posts_of, translated
 from sandboxes.errors import ConflictError, InvalidInputError, TemporaryError
 from sandboxes.lifecycle import preflight_hints, registry
 from sandboxes.lifecycle.amounts import Limits
@@ -29,10 +29,12 @@ def clusters(request: HttpRequest) -> HttpResponse:
 
 
 @require(Permission.OPERATE)
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @translated
 def add(request: HttpRequest) -> HttpResponse:
     """Registers a cluster; what was typed comes back with the reason when it cannot be used, but for the secret."""
+    if request.method != "POST":
+        return page(request, "clusters", {**_list_context({}), "adding": True})
     form = _form(request)
     try:
         row = registry.add(
@@ -59,7 +61,7 @@ def cluster(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @require(Permission.OPERATE)
-@require_POST
+@posts_of("cluster")
 @translated
 def act(request: HttpRequest, name: str) -> HttpResponse:
     """What the page's forms ask for, by the name of the button."""
@@ -131,9 +133,15 @@ def _context(name: str) -> dict[str, Any]:
     return {
         "shown": shown,
         "cluster": shown.cluster,
+        "lines": sorted(shown.cluster.report.get("lines", ()), key=_gravity),
         "labels": _written(shown.cluster.labels),
         "fields": [(key, label, capacity[key]) for key, (_, _, label) in amounts_form.FIELDS.items()],
     }
+
+
+def _gravity(line: Mapping[str, str]) -> int:
+    """What is missing and what is doubtful come before what is well, each in the order of the report."""
+    return ("missing", "warning", "ok").index(line["state"])
 
 
 def _form(request: HttpRequest) -> dict[str, str]:

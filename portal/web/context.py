@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -11,16 +12,25 @@ from django.urls import reverse
 from portal.accounts.models import User
 from portal.accounts.permissions import Permission
 from portal.approvals import queries
+from portal.web import pausing
 from sandboxes.lifecycle import alarms
 
 _OPERATE = frozenset(
-    {"engine_act", "clusters", "cluster_add", "cluster", "cluster_act", "quotas", "quota_change"}
+    {
+        *("engine_act", "clusters", "cluster_add", "cluster", "cluster_act", "quotas", "quota_change"),
+        *("package_policy", "profile_policy", "policy_change", "policy_reset", "policy_list"),
+    }
 )
 # Label, URL name, permission, and the screens below it; a screen below several belongs to the last that is open.
 _NAV: tuple[tuple[str, str, Permission, frozenset[str]], ...] = (
     ("Home", "home", Permission.REQUEST_SANDBOX, frozenset({"sandbox", "sandboxes", "request"})),
     ("New request", "new_request", Permission.REQUEST_SANDBOX, frozenset()),
-    ("Queue", "queue", Permission.DECIDE_REQUESTS, frozenset({"request"})),
+    (
+        "Queue",
+        "queue",
+        Permission.DECIDE_REQUESTS,
+        frozenset({"request", "waiver", "waivers", "break_glass"}),
+    ),
     ("Sandboxes", "sandboxes", Permission.SEE_ALL_SANDBOXES, frozenset({"sandbox"})),
     ("Report", "report", Permission.READ_REPORTS, frozenset()),
     ("Alarms", "alarms", Permission.SEE_ALARMS, frozenset()),
@@ -43,12 +53,14 @@ class NavItem:
 
 
 def portal(request: HttpRequest) -> dict[str, Any]:
-    """Lazy: the queue is counted only where the navigation is drawn, not in every part."""
+    """Lazy, and once for each page: the queue is counted only where the navigation is drawn, not in every part."""
     user = getattr(request, "user", None)
-    permissions = user.permissions if isinstance(user, User) else frozenset()
+    me = user if isinstance(user, User) else None
+    permissions = me.permissions if me else frozenset()
     return {
         "may": {permission.value: permission in permissions for permission in Permission},
-        "nav": lambda: list(_navigation(request, permissions)),
+        "nav": cache(lambda: list(_navigation(request, permissions))),
+        "paused": cache(lambda: pausing.for_person(me) if me else None),
         "simulated": not settings.KUBE_CONTEXT,
     }
 

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 from portal.accounts.access import person, require
 from portal.accounts.models import User
 from portal.accounts.permissions import Permission
-from portal.web.respond import page, translated
+from portal.web.respond import page, posts_of, translated
 from sandboxes.errors import ConflictError, InvalidInputError
 from sandboxes.lifecycle import orphans, queries, restore, switch
 from sandboxes.lifecycle.models import Alarm, Orphan
@@ -26,7 +26,7 @@ def engine(request: HttpRequest) -> HttpResponse:
 
 
 @require(Permission.OPERATE)
-@require_POST
+@posts_of("engine")
 @translated
 def act(request: HttpRequest) -> HttpResponse:
     """One of the switches, by the name of its button, always with a reason that everybody can read."""

@@ -4,11 +4,11 @@ import re
 from typing import Final
 
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from portal.accounts.access import require
 from portal.accounts.permissions import Permission
-from portal.web.respond import cursor, page, search_text, slice_of
+from portal.web.respond import cursor, page, posts_of, search_text, slice_of
 from sandboxes.audit import queries, services
 from sandboxes.audit.models import Entry
 
@@ -26,7 +26,7 @@ def ledger(request: HttpRequest) -> HttpResponse:
 
 
 @require(Permission.READ_LEDGER)
-@require_POST
+@posts_of("ledger")
 def verify(request: HttpRequest) -> HttpResponse:
     """Recomputes the whole chain: one read of the ledger, so it is asked for, never done by itself."""
     result = services.verify()

@@ -13,7 +13,7 @@ from portal.accounts import tokens
 from portal.accounts.access import person, require
 from portal.accounts.models import User
 from portal.accounts.permissions import Permission
-from portal.web.respond import page, translated
+from portal.web.respond import page, posts_of, translated
 from sandboxes.errors import InvalidInputError
 
 EXPIRIES: Final = {"7": "7 days", "30": "30 days", "90": "90 days", "365": "1 year"}
@@ -27,7 +27,7 @@ def profile(request: HttpRequest) -> HttpResponse:
 
 
 @require(Permission.REQUEST_SANDBOX)
-@require_POST
+@posts_of("profile")
 @translated
 def issue_token(request: HttpRequest) -> HttpResponse:
     """The token's text is in this answer and nowhere else, so this is the one POST that does not redirect."""

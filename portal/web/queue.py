@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from django.db.models import Count, Q
@@ -11,14 +12,16 @@ from django.views.decorators.http import require_safe
 from portal.accounts.access import person, require
 from portal.accounts.models import User
 from portal.accounts.permissions import Permission
-from portal.approvals import queries
+from portal.approvals import queries, waiver_queries
 from portal.approvals.models import Request, State
 from portal.approvals.profiles import all_profiles
 from portal.web.respond import cursor, page, search_text, slice_of
+from portal.web.waiver_lines import Line, lines
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import LIVE
 
 PAGE: Final = 20
+MOST_WAIVERS: Final = 100
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,17 @@ class Brief:
     approved: int = 0
     denied: int = 0
     live: int = 0
+
+
+@dataclass(frozen=True)
+class Item:
+    """What waits: a request or a waiver."""
+
+    at: datetime
+    own: bool
+    request: Request | None = None
+    brief: Brief = Brief()
+    waiver: Line | None = None
 
 
 @require(Permission.DECIDE_REQUESTS)
@@ -43,7 +57,7 @@ def queue(request: HttpRequest) -> HttpResponse:
     briefs = _briefs(one.requester for one in shown)
     me = person(request)
     context = {
-        "rows": [(one, briefs.get(one.requester_id, Brief()), one.requester_id == me.pk) for one in shown],
+        "items": _items(me, shown, _waivers(text, profile) if not after else [], briefs),
         "next": shown[-1].pk if more else None,
         "after": after,
         "text": text,
@@ -51,6 +65,22 @@ def queue(request: HttpRequest) -> HttpResponse:
         "profiles": all_profiles().values(),
     }
     return page(request, "queue", context, part="results")
+
+
+def _waivers(text: str, profile: str) -> list[Line]:
+    """All that are shown at once are on the first page: there are few, and people wait at a terminal."""
+    return lines(waiver_queries.waiting(text=text, profile=profile)[:MOST_WAIVERS])
+
+
+def _items(
+    me: User, requests: Iterable[Request], waivers: Iterable[Line], briefs: Mapping[int, Brief]
+) -> list[Item]:
+    found = [
+        Item(one.created_at, one.requester_id == me.pk, one, briefs.get(one.requester_id, Brief()))
+        for one in requests
+    ]
+    found += [Item(one.row.asked_at, one.row.asked_by_id == me.pk, waiver=one) for one in waivers]
+    return sorted(found, key=lambda item: item.at)
 
 
 def _briefs(people: Iterable[User]) -> Mapping[int, Brief]:

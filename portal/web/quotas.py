@@ -5,12 +5,13 @@ from typing import Any, Final
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from portal.accounts.access import person, require
 from portal.accounts.permissions import Permission
+from portal.approvals import limits
 from portal.web import amounts_form
-from portal.web.respond import page, translated
+from portal.web.respond import page, posts_of, translated
 from sandboxes.errors import InvalidInputError
 from sandboxes.lifecycle import quota
 from sandboxes.lifecycle.amounts import Resource, number
@@ -30,7 +31,7 @@ def quotas(request: HttpRequest) -> HttpResponse:
 
 
 @require(Permission.OPERATE)
-@require_POST
+@posts_of("quotas")
 @translated
 def change(request: HttpRequest) -> HttpResponse:
     """Sets what one subject may have; all fields empty removes its limits."""
@@ -39,7 +40,7 @@ def change(request: HttpRequest) -> HttpResponse:
     try:
         if scope not in SCOPES:
             raise InvalidInputError("Choose whether this is for a person, a department or a profile.")
-        quota.set_limits(Scope(scope), subject, amounts_form.parse(form), by=person(request))
+        limits.set_limits(Scope(scope), subject, amounts_form.parse(form), by=person(request))
     except InvalidInputError as error:
         context = {**_context(scope, subject), "error": str(error), "typed": form}
         return page(request, "quotas", context, status=422)

@@ -1,14 +1,13 @@
 """The usage report: what was tried over a period, by person, department, tool, version or install."""
 
 from dataclasses import astuple, dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Final
 from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from portal.accounts.access import require
@@ -19,12 +18,11 @@ from portal.web.respond import page
 from sandboxes.errors import InvalidInputError
 
 SHOWN: Final = 200
-PERIOD: Final = timedelta(days=30)
 LEVELS: Final = {
-    By.TOOL: "Tool",
-    By.VERSION: "Tool and version",
     By.PERSON: "Person",
     By.DEPARTMENT: "Department",
+    By.TOOL: "Tool",
+    By.VERSION: "Tool and version",
     By.INSTALL: "Each install",
 }
 # What is on the page, in this order; the download holds every column.
@@ -104,21 +102,17 @@ def report_csv(request: HttpRequest) -> HttpResponseBase:
 
 
 def _asked(request: HttpRequest) -> Query:
-    """From the address; what is missing or no date is the last thirty days, by tool."""
-    today = timezone.now().date()
+    """From the address; what is missing, no date or no level is as the API has it."""
+    start, end = usage.period(_day(request, "from"), _day(request, "to"))
     by = request.GET.get("by", "")
-    return Query(
-        start=_day(request, "from", today - PERIOD),
-        end=_day(request, "to", today),
-        by=By(by) if by in set(By) else By.TOOL,
-    )
+    return Query(start, end, By(by) if by in set(By) else usage.USUAL)
 
 
-def _day(request: HttpRequest, name: str, otherwise: date) -> date:
+def _day(request: HttpRequest, name: str) -> date | None:
     try:
         return date.fromisoformat(request.GET.get(name, ""))
     except ValueError:
-        return otherwise
+        return None
 
 
 def _cell(value: object) -> Cell:

@@ -15,8 +15,9 @@ from portal.accounts.permissions import Permission
 from portal.approvals import queries, services
 from portal.approvals.drafts import DATA_CLASSES, QUESTIONS
 from portal.approvals.durations import parse_duration
-from portal.approvals.models import Decision, Request, State
-from portal.web.respond import fingerprint, page, translated, unchanged
+from portal.approvals.egress import until_of
+from portal.approvals.models import Decision, Kind, Request, State
+from portal.web.respond import fingerprint, page, posts_of, translated, unchanged
 from sandboxes.errors import ConflictError, InvalidInputError
 from sandboxes.lifecycle.phases import OVER, Phase
 
@@ -44,7 +45,7 @@ def show(request: HttpRequest, request_id: int) -> HttpResponse:
 
 
 @require(Permission.DECIDE_REQUESTS)
-@require_POST
+@posts_of("request")
 @translated
 def decide(request: HttpRequest, request_id: int) -> HttpResponse:
     me = person(request)
@@ -86,6 +87,7 @@ def _context(request: HttpRequest, one: Request, version: str) -> dict[str, Any]
     me = person(request)
     return {
         "one": one,
+        **_granted(one),
         "decision": Decision.objects.select_related("by").filter(request=one).first(),
         "data_class": DATA_CLASSES.get(one.data_class, one.data_class),
         "answers": _answers(one),
@@ -98,6 +100,12 @@ def _context(request: HttpRequest, one: Request, version: str) -> dict[str, Any]
         "version": version,
         "every": _every(one),
     }
+
+
+def _granted(one: Request) -> dict[str, Any]:
+    """Of a way out: what was opened, and whether that is for less long than was asked."""
+    row = queries.granted_way(one) if one.kind == Kind.EGRESS else None
+    return {"granted": row, "shortened": row is not None and row.until < until_of(one.egress)}
 
 
 def _own_to_decide(me: User, one: Request) -> bool:

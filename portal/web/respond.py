@@ -6,10 +6,12 @@ from hashlib import sha256
 from typing import Any, Concatenate
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.cache import add_never_cache_headers, patch_vary_headers
+from django.views.decorators.http import require_http_methods
 
 from sandboxes.errors import NotFoundError, RefusedError
 
@@ -64,6 +66,22 @@ def translated[**P](view: View[P]) -> View[P]:
             raise PermissionDenied(str(error)) from error
 
     return answered
+
+
+def posts_of[**P](to: str) -> Callable[[View[P]], View[P]]:
+    """A view that takes a form's POST. Its address in the browser is left over from a form that came back with
+    what was wrong: opened anew, it leads to the page `to`, which has the form."""
+
+    def decorate(view: View[P]) -> View[P]:
+        @wraps(view)
+        def answered(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+            if request.method == "POST":
+                return view(request, *args, **kwargs)
+            return HttpResponseRedirect(reverse(to, args=args, kwargs=kwargs))
+
+        return require_http_methods(["GET", "HEAD", "POST"])(answered)
+
+    return decorate
 
 
 def cursor(request: HttpRequest, name: str) -> int | None:

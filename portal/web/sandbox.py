@@ -18,10 +18,11 @@ from portal.approvals import queries, services
 from portal.approvals.durations import parse_duration
 from portal.approvals.models import Kind, Request, State
 from portal.approvals.profiles import all_profiles
-from portal.web import egress, operations, receipts
-from portal.web.respond import cursor, fingerprint, page, slice_of, translated, unchanged
+from portal.web import egress, operations, packages, pausing, receipts
+from portal.web.respond import cursor, fingerprint, page, posts_of, slice_of, translated, unchanged
 from sandboxes.audit.models import Entry
 from sandboxes.audit.queries import about
+from sandboxes.cluster.names import WORKSPACE_POD
 from sandboxes.errors import ConflictError, InvalidInputError, RefusedError
 from sandboxes.lifecycle import queries as lifecycle
 from sandboxes.lifecycle import quota
@@ -54,7 +55,7 @@ class Access:
 def show(request: HttpRequest, sandbox_id: int) -> HttpResponse:
     me = person(request)
     sandbox = queries.sandbox_for(me, sandbox_id)
-    version = _version(sandbox)
+    version = _version(me, sandbox)
     if same := unchanged(request, version):
         return same
     return page(request, "sandbox", _context(request, sandbox, version), part="live")
@@ -69,12 +70,12 @@ def access(request: HttpRequest, sandbox_id: int) -> HttpResponse:
     sandbox = queries.sandbox_for(me, sandbox_id)
     if sandbox.owner_id != me.pk:
         raise RefusedError("Only its owner sees a sandbox’s credentials.")
-    context = {**_context(request, sandbox, _version(sandbox)), "access": _access(sandbox, revealed=True)}
+    context = {**_context(request, sandbox, _version(me, sandbox)), "access": _access(sandbox, revealed=True)}
     return page(request, "sandbox", context, part="access")
 
 
 @require(Permission.REQUEST_SANDBOX)
-@require_POST
+@posts_of("sandbox")
 @translated
 def extend(request: HttpRequest, sandbox_id: int) -> HttpResponse:
     me = person(request)
@@ -98,12 +99,15 @@ def extend(request: HttpRequest, sandbox_id: int) -> HttpResponse:
 @require_POST
 @translated
 def end(request: HttpRequest, sandbox_id: int) -> HttpResponse:
+    me = person(request)
+    queued = queries.sandbox_for(me, sandbox_id).phase == Phase.QUEUED
     try:
-        services.end(sandbox_id, by=person(request))
+        services.end(sandbox_id, by=me)
     except ConflictError as error:
         messages.warning(request, str(error), extra_tags="wait")
     else:
-        messages.success(request, "It is ending. Its receipt appears here.", extra_tags="good")
+        said = "It is withdrawn." if queued else "It is ending. Its receipt appears here."
+        messages.success(request, said, extra_tags="good")
     return redirect("sandbox", sandbox_id)
 
 
@@ -116,16 +120,18 @@ def _tell_extension(request: HttpRequest, asked: Request) -> None:
         messages.info(request, "An approver decides on the extension; the lease goes on until then.")
 
 
-def _version(sandbox: Sandbox) -> str:
+def _version(me: User, sandbox: Sandbox) -> str:
     """What the live part shows, by the newest row of each kind. Time left counts on in the browser."""
     return fingerprint(
         (sandbox.phase, sandbox.expires_at, sandbox.last_error, sandbox.failure, sandbox.blocker),
+        pausing.for_sandbox(me, sandbox),
         quota.position(sandbox),
         _newest(usage.installs(sandbox).values_list("pk", flat=True)),
         _newest(Fetch.objects.filter(sandbox=sandbox).order_by("-id").values_list("pk", flat=True)),
         _newest(sandbox.probes.order_by("-id").values_list("pk", flat=True)),
         list(sandbox.steps.filter(ended_at=None).values_list("pk", "tries", "error")),
         egress.version(sandbox),
+        packages.version(sandbox),
         _newest(about(f"sandbox:{sandbox.pk}").order_by("-id").values_list("pk", flat=True)),
         list(sandbox.requests.order_by("-id").values_list("pk", "state")[:MOST_REQUESTS]),
     )
@@ -144,11 +150,13 @@ def _context(request: HttpRequest, sandbox: Sandbox, version: str) -> dict[str, 
     return {
         "sandbox": sandbox,
         "own": sandbox.owner_id == me.pk,
+        "paused": pausing.for_sandbox(me, sandbox),
         "access": _access(sandbox, revealed=False) if _may_enter(me, sandbox) else None,
         "may_end": queries.may_end(me, sandbox),
         "extension": _extension(me, sandbox),
         "operations": operations.shown(me, sandbox),
         "egress": egress.shown(me, sandbox),
+        "packages": packages.shown(sandbox),
         **_seal(sandbox),
         "log": list(sandbox.steps.order_by("id")[:MOST_STEPS]),
         "installs": installs,
@@ -199,11 +207,9 @@ def _pip(url: str, host: str) -> str:
 
 
 def _shell(sandbox: Sandbox) -> str:
-    """The owner may list pods and enter them, nothing else: so the pod is looked up first."""
     if sandbox.simulated:
         return ""
-    space = f"kubectl -n {sandbox.namespace}"
-    return f'{space} exec -it "$({space} get pod -l app=workspace -o name)" -- sh'
+    return f"kubectl -n {sandbox.namespace} exec -it {WORKSPACE_POD} -- sh"
 
 
 def _extension(me: User, sandbox: Sandbox) -> dict[str, Any] | None:
@@ -220,10 +226,13 @@ def _extension(me: User, sandbox: Sandbox) -> dict[str, Any] | None:
 
 
 def _entries(sandbox: Sandbox) -> list[Entry]:
-    """The newest entries on the sandbox and its requests, oldest of them first."""
+    """The newest entries on the sandbox, its requests and waivers, oldest of them first."""
     subjects = [
         f"request:{pk}"
         for pk in sandbox.requests.order_by("-id").values_list("pk", flat=True)[:MOST_REQUESTS]
+    ]
+    subjects += [
+        f"waiver:{pk}" for pk in sandbox.waivers.order_by("-id").values_list("pk", flat=True)[:MOST_REQUESTS]
     ]
     found: Iterable[Entry] = chain.from_iterable(
         about(subject).order_by("-id")[:MOST_ENTRIES] for subject in [f"sandbox:{sandbox.pk}", *subjects]

@@ -69,6 +69,7 @@ ACTIONS: Final[dict[str, str]] = {
     "sandbox.repaired": "Changed by hand; put right",
     "sandbox.updated": "Brought up to date",
     "sandbox.seal_changed": "The seal was changed from outside",
+    "sandbox.relabelled": "Its namespace's labels, changed by hand, put back",
     "sandbox.ending": "Access revoked; teardown began",
     "sandbox.stuck": "Stuck: the cluster does not let go of it",
     "sandbox.ended": "Gone; receipt written",
@@ -84,6 +85,7 @@ ACTIONS: Final[dict[str, str]] = {
     "cluster.checked": "Cluster checked",
     "cluster.adopted": "Another cluster taken for the one that was",
     "orphan.quarantined": "Something without an owner cut off",
+    "orphan.quarantine_broken": "Something came back into what was cut off; taken away again",
     "orphan.kept": "Something without an owner is kept",
     "orphan.deletion_ordered": "Something without an owner is not waited for",
     "orphan.deleted": "Something without an owner is deleted",
@@ -100,6 +102,16 @@ ACTIONS: Final[dict[str, str]] = {
     "token.issued": "API token made",
     "token.revoked": "API token revoked",
     "fetches.sealed": "Fetches sealed",
+    "waiver.asked": "Waiver asked for",
+    "waiver.granted": "Waiver granted",
+    "waiver.refused": "Waiver refused",
+    "waiver.withdrawn": "Waiver withdrawn",
+    "waiver.ended": "Waiver ended",
+    "waiver.break_glass": "Glass broken",
+    "policy.changed": "Package policy changed",
+    "policy.reset": "A profile’s package policy taken away",
+    "policy.listed": "Put on a list of package policy",
+    "policy.unlisted": "Taken off a list of package policy",
 }
 
 ALARMS: Final[dict[str, str]] = {
@@ -109,6 +121,7 @@ ALARMS: Final[dict[str, str]] = {
     "cluster_untrusted": "A cluster is not trusted any more",
     "cluster_down": "A cluster does not answer",
     "deletions_stopped": "Deletions are stopped",
+    "index_full": "The index’s storage is full",
     "restored": "The database was restored from a copy",
     "stuck": "A teardown is stuck",
     "orphan": "Something without an owner in a cluster",
@@ -116,12 +129,18 @@ ALARMS: Final[dict[str, str]] = {
     "listing_old": "A cluster was not seen for too long",
     "cluster_changed": "Another cluster answers in a cluster's place",
     "drift_stays": "Something does not stay as it should be",
+    "break_glass": "Somebody broke the glass",
 }
 PROBES: Final[dict[str, tuple[str, str]]] = {
     "holds": ("The seal holds", "good"),
     "open": ("The seal does not hold", "bad"),
     "unusable": ("The test was of no use", "wait"),
     "unproven": ("Not proven this time", "wait"),
+}
+# Steps whose names are not words already.
+STEPS: Final[dict[str, str]] = {
+    "egress-apply": "Opening a way out",
+    "egress-close": "Closing a way out",
 }
 CAUSES: Final[dict[str, str]] = {
     "opening": "before anybody got in",
@@ -181,6 +200,10 @@ def action(name: str, data: Mapping[str, Any]) -> str:
         return "A way out requested"
     if name in ("sandbox.egress_granted", "sandbox.egress_ended") and data.get("to"):
         return f"{ACTIONS[name]}: {data['to']}"
+    if name.startswith("waiver.") and name in ACTIONS and data.get("project"):
+        return f"{ACTIONS[name]}: {data['project']} {data.get('version') or '(every version)'}"
+    if name in ("policy.listed", "policy.unlisted") and data.get("pattern"):
+        return f"{ACTIONS[name]}: {data['pattern']} ({data.get('list')})"
     if name == "sandbox.ending" and "stuck_seconds" in data:
         return "What held it let go; teardown goes on"
     return ACTIONS.get(name) or name.replace(".", " ").replace("_", " ").capitalize()

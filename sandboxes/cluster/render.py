@@ -23,6 +23,7 @@ from sandboxes.cluster import canary
 from sandboxes.cluster.access import check_access
 from sandboxes.cluster.checks import check_spec
 from sandboxes.cluster.kinds import KINDS
+from sandboxes.cluster.npmrc import npmrc, registry
 from sandboxes.cluster.peers import address_peers, dns_egress, host_aliases
 from sandboxes.cluster.profiles import Profile, load_profile_file, load_profile_files
 from sandboxes.cluster.quantities import add_bytes, add_cpu
@@ -252,6 +253,8 @@ def _values(spec: SandboxSpec, profile: Profile) -> dict[str, Any]:
         "index_port": spec.index_port,
         "index_trusted_host": "" if spec.index_url.startswith("https:") else spec.index_host,
         "index_url_base64": _base64(spec.index_url),
+        "npm_registry": registry(spec.index_url),
+        "npmrc_base64": _base64(npmrc(spec.index_url)),
         "index_peers": address_peers(spec.index_addresses),
         "index_aliases": host_aliases(
             (spec.index_host, spec.index_addresses), (spec.proxy_host, spec.proxy_addresses)

@@ -17,14 +17,30 @@ class Fetch(models.Model):
     sandbox = models.ForeignKey(Sandbox, on_delete=models.PROTECT, related_name="fetches")
     at = models.DateTimeField(default=timezone.now, db_default=Now())
     kind = models.CharField(max_length=10)  # "page", "file" or "metadata"
-    project = models.TextField()  # normalised (PEP 503)
+    ecosystem = models.CharField(max_length=10, default="pypi", db_default="pypi")  # or "npm"
+    project = models.TextField()  # normalised (PEP 503); npm's as they are
     filename = models.TextField(blank=True)
     client = models.TextField(blank=True)  # "pip 26.3", "uv 0.13.9"
     user_agent = models.TextField(blank=True)
+    refused = models.CharField(
+        max_length=20, blank=True, default="", db_default=""
+    )  # the rule that refused a file
+    repeats = models.PositiveIntegerField(
+        default=0, db_default=0
+    )  # of a page: how often it was given again within moments
+    # Of a page: the newest version above all that could be had, of which policy gave no file, and by which rule.
+    withheld = models.TextField(blank=True, default="", db_default="")
+    withheld_by = models.CharField(max_length=20, blank=True, default="", db_default="")
 
     class Meta:
         verbose_name_plural = "fetches"
-        indexes = [models.Index(fields=["sandbox", "id"])]
+        indexes = [
+            models.Index(fields=["sandbox", "id"]),
+            models.Index(fields=["sandbox", "-id"], name="fetch_refused", condition=~models.Q(refused="")),
+            models.Index(
+                fields=["sandbox", "project", "-id"], name="fetch_page", condition=models.Q(kind="page")
+            ),
+        ]
 
 
 class Install(models.Model):
@@ -32,7 +48,8 @@ class Install(models.Model):
 
     sandbox = models.ForeignKey(Sandbox, on_delete=models.PROTECT, related_name="installs")
     at = models.DateTimeField(default=timezone.now, db_default=Now())
-    project = models.TextField()  # normalised (PEP 503)
+    ecosystem = models.CharField(max_length=10, default="pypi", db_default="pypi")  # or "npm"
+    project = models.TextField()  # normalised (PEP 503); npm's as they are
     version = models.TextField()
     filename = models.TextField()
     sha256 = models.CharField(max_length=64)
@@ -71,7 +88,7 @@ class Connection(models.Model):
     at = models.DateTimeField(default=timezone.now, db_default=Now())
     host = models.CharField(max_length=253)  # as asked for
     port = models.PositiveIntegerField()
-    address = models.CharField(max_length=45, blank=True)  # where it went; of a refused one, nowhere
+    address = models.CharField(max_length=45, blank=True)  # where it went, or was not let go to
     allowed = models.BooleanField()
     reason = models.TextField(blank=True)  # why it was refused, or how it ended
     repeats = models.PositiveIntegerField(default=0)  # refused ones like it that got no row of their own

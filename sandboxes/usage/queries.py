@@ -9,10 +9,13 @@ about it: "never tried" would be a claim without evidence. One word of free text
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.usage.models import Connection, Fetch, Install
@@ -28,6 +31,59 @@ def installs(sandbox: Sandbox) -> QuerySet[Install]:
 def connections(sandbox: Sandbox) -> QuerySet[Connection]:
     """What this sandbox asked of the egress proxy, newest first."""
     return Connection.objects.filter(sandbox=sandbox).order_by("-id")
+
+
+def refused(sandbox: Sandbox) -> QuerySet[Fetch]:
+    """What this sandbox asked for and policy did not give, newest first; `Fetch.refused` is the rule."""
+    return Fetch.objects.filter(sandbox=sandbox).exclude(refused="").order_by("-id")
+
+
+@dataclass(frozen=True)
+class TakenOlder:
+    """A version that was taken while policy withheld a newer one."""
+
+    project: str
+    version: str
+    at: datetime
+    withheld: str
+    rule: str
+    ecosystem: str = "pypi"
+
+
+def taken_older(sandbox: Sandbox) -> list[TakenOlder]:
+    """Projects of which the version taken last is older than one that its page withheld just before, newest first.
+
+    It looks at the newest `LONGEST_LIST` projects that the sandbox received.
+    """
+    newest = Install.objects.filter(sandbox=sandbox).order_by("ecosystem", "project", "-id")
+    newest = newest.distinct("ecosystem", "project")
+    pages = Fetch.objects.filter(
+        sandbox=sandbox,
+        kind="page",
+        ecosystem=OuterRef("ecosystem"),
+        project=OuterRef("project"),
+        at__lte=OuterRef("at"),
+    ).order_by("-id")
+    taken = (
+        Install.objects.filter(pk__in=newest.values("pk"))
+        .annotate(withheld=Subquery(pages.values("withheld")[:1]))
+        .annotate(rule=Subquery(pages.values("withheld_by")[:1]))
+        .order_by("-id")[:LONGEST_LIST]
+    )
+    return [
+        TakenOlder(
+            install.project, install.version, install.at, install.withheld, install.rule, install.ecosystem
+        )
+        for install in taken
+        if install.withheld and _is_older(install.version, install.withheld)
+    ]
+
+
+def _is_older(version: str, than: str) -> bool:
+    try:
+        return Version(version) < Version(than)
+    except InvalidVersion:
+        return False
 
 
 def declared_names(tools: Iterable[str]) -> dict[str, str]:

@@ -150,7 +150,11 @@ def _digest(fetches: Iterable[Fetch]) -> tuple[int, str]:
 
 
 def _line(fetch: Fetch) -> bytes:
-    """Every column in the model's order, without spaces, the time in UTC with microseconds; a line feed."""
+    """Every column in the model's order, without spaces, the time in UTC with microseconds; a line feed.
+
+    What policy said, how often, and an ecosystem other than Python's come last and only where there is such:
+    rows of before these were kept stay as they were digested, and no value can be added to or taken from a row without its line changing.
+    """
     at = fetch.at.astimezone(UTC).isoformat(timespec="microseconds")
     columns = [
         fetch.pk,
@@ -162,4 +166,12 @@ def _line(fetch: Fetch) -> bytes:
         fetch.client,
         fetch.user_agent,
     ]
+    ruled = [fetch.refused, fetch.withheld, fetch.withheld_by]
+    elsewhere = fetch.ecosystem != "pypi"
+    if any(ruled) or fetch.repeats or elsewhere:
+        columns += ruled
+    if fetch.repeats or elsewhere:
+        columns.append(fetch.repeats)
+    if elsewhere:
+        columns.append(fetch.ecosystem)
     return json.dumps(columns, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"

@@ -76,7 +76,10 @@ def test_manage_py_finds_the_running_database(petridish: Petridish) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["queue worker", "uvicorn", "sandboxes.index", "sandboxes.index.egress", "simulator", "queue beat"],
+    [
+        *("queue worker", "uvicorn", "sandboxes.index", "sandboxes.index.egress", "simulator", "queue beat"),
+        "sandboxes.lifecycle.watcher",
+    ],
 )
 def test_a_child_that_is_killed_comes_back(petridish: Petridish, name: str) -> None:
     before = petridish.children()[name]

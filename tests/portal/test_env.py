@@ -113,6 +113,14 @@ def test_production_refuses_to_make_something_up(tmp_path: Path, name: str) -> N
         _read(tmp_path, {key: value for key, value in PRODUCTION.items() if key != name})
 
 
+def test_production_names_all_that_is_missing_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        _read(tmp_path, {"PETRIDISH_MODE": "production", "BROKER_URL": "redis://queue/0", "SECRET_KEY": ""})
+    for name in PRODUCTION.keys() - {"PETRIDISH_MODE", "BROKER_URL"}:
+        assert f"{name} (" in str(refused.value)
+    assert "BROKER_URL" not in str(refused.value)
+
+
 def test_single_sign_on_as_allauth_wants_it(tmp_path: Path) -> None:
     metadata = tmp_path / "metadata.xml"
     metadata.touch()
@@ -158,3 +166,4 @@ def test_an_upstream_that_is_no_url_is_not_repeated(tmp_path: Path) -> None:
         _read(tmp_path, {"INDEX_UPSTREAM": "me:hush@index"})
     assert "hush" not in str(caught.value)
     assert _read(tmp_path, {"INDEX_UPSTREAM": "http://me:hush@index/simple/"}).index_upstream
+    assert _read(tmp_path, {"INDEX_UPSTREAM": "none"}).index_upstream == "none"

@@ -39,7 +39,7 @@ class Line:
         return f"{self.method} {self.pattern}"
 
 
-def _line(method: str, pattern: str, statuses: str, **body: Any) -> Line:
+def _line(method: str, pattern: str, statuses: str, /, **body: Any) -> Line:
     """One status for all, or one for each of the cast."""
     given = tuple(int(status) for status in statuses.split())
     return Line(method, pattern, given * len(CAST) if len(given) == 1 else given, body)
@@ -54,6 +54,19 @@ ASKED = {
     "answers": {},
 }
 WAY = {"host": "api.example.org", "port": 443, "reason": "Load the sample"}
+WHY = "why/<str:ecosystem>/<path:project>/<str:version>/"
+WAIVED = {"project": "demo", "version": "2.0", "scope": "person", "reason": "For the demo"}
+RULES = {
+    "cooldown": "P14D",
+    "freeze_at": None,
+    "sdists": False,
+    "yanked": True,
+    "most_bytes": None,
+    "refuse_from": "high",
+    "screened": False,
+    "only_allowed": False,
+    "reason": "Safer",
+}
 FORM = {
     **ASKED,
     "tools": "rich",
@@ -67,12 +80,14 @@ PAGES = [
     _line("POST", "requests/new", "302 302 302 302 302 302", **FORM),
     _line("POST", "requests/new/preview", "302 200 200 200 200 200", **FORM),
     _line("GET", "requests/<int:request_id>", "302 404 200 200 200 200"),
+    _line("GET", "requests/<int:request_id>/decide", "302 403 403 302 403 302"),
     _line("POST", "requests/<int:request_id>/decide", "302 403 403 302 403 302", decision="approve"),
     _line("POST", "requests/<int:request_id>/withdraw", "302 404 302 403 403 403"),
     _line("GET", "queue", "302 403 403 200 403 200"),
     _line("GET", "sandboxes", "302 200 200 200 200 200"),
     _line("GET", "sandboxes/<int:sandbox_id>", "302 404 200 200 200 200"),
     _line("GET", "sandboxes/<int:sandbox_id>/access", "302 404 200 403 403 403"),
+    _line("GET", "sandboxes/<int:sandbox_id>/extend", "302"),
     _line(
         "POST", "sandboxes/<int:sandbox_id>/extend", "302 404 302 404 404 404", duration="P1D", reason="More"
     ),
@@ -99,19 +114,68 @@ PAGES = [
     _line("GET", "reports/usage", "302 403 403 403 200 200"),
     _line("GET", "reports/usage.csv", "302 403 403 403 200 200"),
     _line("GET", "ledger", "302 403 403 403 200 200"),
+    _line("GET", "ledger/verify", "302 403 403 403 302 302"),
     _line("POST", "ledger/verify", "302 403 403 403 200 200"),
     _line("GET", "profile", "302 200 200 200 200 200"),
+    _line("GET", "profile/tokens", "302"),
     _line("POST", "profile/tokens", "302 200 200 200 200 200", name="laptop", days="7"),
     _line("POST", "profile/tokens/<int:token_id>/revoke", "302 404 302 404 404 404"),
     _line("GET", "rules", "302 200 200 200 200 200"),
+    _line("GET", WHY, "302 200 200 200 200 200"),
+    _line(
+        "POST",
+        WHY,
+        "302 302 302 302 302 302",
+        rule="cooldown",
+        scope="person",
+        until="P7D",
+        reason="For the demo",
+    ),
+    _line("GET", "waivers", "302 200 200 200 200 200"),
+    _line("GET", "waivers/<int:waiver_id>", "302 404 200 200 200 200"),
+    _line("GET", "waivers/<int:waiver_id>/decide", "302 403 403 302 403 302"),
+    _line("POST", "waivers/<int:waiver_id>/decide", "302 403 403 302 403 302", decision="grant"),
+    _line("POST", "waivers/<int:waiver_id>/withdraw", "302 404 302 403 403 403"),
+    _line("POST", "waivers/<int:waiver_id>/end", "302 404 302 302 403 302", reason="No need"),
+    _line("GET", "waivers/break-glass", "302 403 403 403 403 200"),
+    _line(
+        "POST",
+        "waivers/break-glass",
+        "302 403 403 403 403 302",
+        ecosystem="pypi",
+        project="demo",
+        scope="all",
+        reason="A patch",
+    ),
+    _line("GET", "policy", "302 200 200 200 200 200"),
+    _line("GET", "policy/profiles/<str:profile>", "302 200 200 200 200 200"),
+    _line("GET", "policy/change", "302 403 403 403 403 302"),
+    _line("POST", "policy/change", "302 403 403 403 403 302", cooldown="14", reason="Safer"),
+    _line("GET", "policy/reset", "302 403 403 403 403 302"),
+    _line("POST", "policy/reset", "302 403 403 403 403 302", profile="gpu", reason="As all"),
+    _line("GET", "policy/list", "302 403 403 403 403 302"),
+    _line(
+        "POST",
+        "policy/list",
+        "302 403 403 403 403 302",
+        ecosystem="pypi",
+        kind="deny",
+        pattern="evil",
+        reason="It is",
+    ),
+    _line("POST", "policy/list/<int:entry_id>/end", "302 403 403 403 403 302", reason="Fine"),
     _line("GET", "operate", "302 403 403 403 403 200"),
+    _line("GET", "operate/act", "302 403 403 403 403 302"),
     _line("POST", "operate/act", "302 403 403 403 403 302", action="pause", reason="Maintenance"),
     _line("POST", "operate/orphans/<int:orphan_id>/<slug:action>", "302 403 403 403 403 302"),
     _line("GET", "operate/clusters", "302 403 403 403 403 200"),
+    _line("GET", "operate/register", "302 403 403 403 403 200"),
     _line("POST", "operate/register", "302 403 403 403 403 422"),
     _line("GET", "operate/clusters/<str:name>", "302 403 403 403 403 200"),
+    _line("GET", "operate/clusters/<str:name>/act", "302 403 403 403 403 302"),
     _line("POST", "operate/clusters/<str:name>/act", "302 403 403 403 403 302", action="check"),
     _line("GET", "operate/quotas", "302 403 403 403 403 200"),
+    _line("GET", "operate/quotas/change", "302 403 403 403 403 302"),
     _line("POST", "operate/quotas/change", "302 403 403 403 403 302", scope="person", sandboxes="5"),
     _line("GET", "alarms", "302 403 403 200 200 200"),
     _line("POST", "alarms/<int:alarm_id>/clear", "302 403 403 403 403 302"),
@@ -171,6 +235,29 @@ API = [
     _line("POST", "api/v1/sandboxes/<int:sandbox_id>/lift", "401 403 403 403 403 200", reason="Settled"),
     _line("GET", "api/v1/sandboxes/<int:sandbox_id>/installs", "401 404 200 200 200 200"),
     _line("GET", "api/v1/sandboxes/<int:sandbox_id>/receipt", "401 404 404 404 404 404"),  # not over yet
+    _line("GET", "api/v1/waivers", "401 200 200 200 200 200"),
+    _line("POST", "api/v1/waivers", "401 201 201 201 201 201", rule="cooldown", **WAIVED),
+    _line("POST", "api/v1/waivers/break-glass", "401 403 403 403 403 201", **WAIVED),
+    _line("GET", "api/v1/waivers/why", "401 422 422 422 422 422"),  # of nothing
+    _line("GET", "api/v1/waivers/<int:waiver_id>", "401 404 200 200 200 200"),
+    _line("POST", "api/v1/waivers/<int:waiver_id>/decision", "401 403 403 200 403 200", decision="grant"),
+    _line("POST", "api/v1/waivers/<int:waiver_id>/withdraw", "401 404 200 403 403 403"),
+    _line(
+        "POST", "api/v1/waivers/<int:waiver_id>/end", "401 404 409 409 403 409", reason="No need"
+    ),  # not granted yet
+    _line("GET", "api/v1/policy", "401 200 200 200 200 200"),
+    _line("POST", "api/v1/policy", "401 403 403 403 403 200", **RULES),
+    _line("POST", "api/v1/policy/reset", "401 403 403 403 403 200", profile="gpu", reason="As all"),
+    _line("GET", "api/v1/policy/entries", "401 200 200 200 200 200"),
+    _line(
+        "POST",
+        "api/v1/policy/entries",
+        "401 403 403 403 403 201",
+        kind="deny",
+        pattern="evil",
+        reason="It is",
+    ),
+    _line("POST", "api/v1/policy/entries/<int:entry_id>/end", "401 403 403 403 403 200", reason="Fine"),
     _line("GET", "api/v1/reports/usage", "401 403 403 403 200 200"),
     _line("GET", "api/v1/audit", "401 403 403 403 200 200"),
     _line("GET", "api/v1/audit/verify", "401 403 403 403 200 200"),
@@ -213,13 +300,18 @@ def ids(bob: User) -> dict[str, int]:
         "token_id": token.pk,
         "alarm_id": world.alarm().pk,
         "orphan_id": world.orphan().pk,
+        "waiver_id": world.waiver(bob, sandbox).pk,
+        "entry_id": world.policy_of("gpu").pk,
     }
 
 
 def _address(pattern: str, ids: dict[str, int]) -> str:
     for name, value in ids.items():
         pattern = pattern.replace(f"<int:{name}>", str(value))
-    pattern = pattern.replace("<str:name>", "simulated").replace("<slug:action>", "keep")
+    named = {"<str:name>": "simulated", "<slug:action>": "keep", "<str:profile>": "gpu"}
+    named |= {"<str:ecosystem>": "pypi", "<path:project>": "demo", "<str:version>": "2.0"}
+    for name, text in named.items():
+        pattern = pattern.replace(name, text)
     return "/" + pattern.removeprefix("^").removesuffix("(?:/|$)")
 
 

@@ -1,7 +1,7 @@
 """Template tags: moments, clocks, badges and the dish."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -15,15 +15,18 @@ from django.utils.safestring import SafeString
 from portal.approvals.durations import words
 from portal.approvals.egress import way_of
 from portal.approvals.profiles import all_profiles
+from portal.web import leases
 from portal.web import words as say
+from portal.web.context import NavItem
 from sandboxes.audit.models import Entry
 from sandboxes.lifecycle import queries as lifecycle
+from sandboxes.lifecycle import ways
 from sandboxes.lifecycle.models import Sandbox, Step
 from sandboxes.lifecycle.phases import OPENED, Phase
 
 register = template.Library()
 
-_PAGES = {"sandbox": "sandbox", "request": "request"}
+_PAGES = {"sandbox": "sandbox", "request": "request", "waiver": "waiver"}
 
 
 class Colony(NamedTuple):
@@ -83,6 +86,29 @@ def clock(until: datetime | None) -> SafeString | str:
         _utc(until),
         say.remaining(until - timezone.now()),
     )
+
+
+@register.simple_tag
+def time_left(sandbox: Sandbox) -> leases.Left | None:
+    """What there is to say of its time, if anything."""
+    return leases.left(sandbox, timezone.now())
+
+
+@register.filter
+def waiting(items: Sequence[NavItem]) -> int:
+    """What waits on all screens together."""
+    return sum(item.count for item in items)
+
+
+@register.filter
+def bracketed(host: str) -> str:
+    """As it stands before a port: an IPv6 address in brackets."""
+    return ways.bracketed(host)
+
+
+@register.filter
+def step_name(name: str) -> str:
+    return say.STEPS.get(name, name.capitalize())
 
 
 @register.filter

@@ -10,7 +10,7 @@ from django.test import RequestFactory
 
 from portal.accounts.access import person, require
 from portal.accounts.models import User
-from portal.accounts.permissions import ROLE_PERMISSIONS, Permission, Role
+from portal.accounts.permissions import ROLE_PERMISSIONS, Permission, Role, refusal
 
 
 @require(Permission.READ_LEDGER)
@@ -29,7 +29,9 @@ def test_who_has_the_permission_gets_the_page(omar: User) -> None:
 
 
 def test_who_lacks_it_is_refused(alice: User) -> None:
-    with pytest.raises(PermissionDenied, match="read_ledger"):
+    with pytest.raises(
+        PermissionDenied, match=r"does not let you read the ledger; auditors and admins may\."
+    ):
         ledger(_request(alice))
 
 
@@ -77,3 +79,17 @@ def test_every_role_is_a_set_of_permissions() -> None:
     assert set(ROLE_PERMISSIONS) == set(Role)
     assert ROLE_PERMISSIONS[Role.ADMIN] == set(Permission)
     assert not ROLE_PERMISSIONS[Role.AUDITOR] & {Permission.DECIDE_REQUESTS, Permission.MANAGE}
+
+
+@pytest.mark.parametrize("permission", Permission)
+def test_every_refusal_is_in_words(permission: Permission) -> None:
+    said = refusal([permission])
+    assert "_" not in said
+    assert "admins may." in said
+
+
+def test_a_refusal_of_several_names_them_all() -> None:
+    assert refusal([Permission.END_ANY_SANDBOX, Permission.SEE_ALARMS]) == (
+        "Your role does not let you end other people’s sandboxes or see alarms; "
+        "approvers, auditors and admins may."
+    )

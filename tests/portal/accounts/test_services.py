@@ -94,3 +94,11 @@ def test_the_command_line_disables(alice: User) -> None:
     assert not alice.is_active
     with pytest.raises(CommandError):
         call_command("person", "alice", "--disable", "--enable")
+
+
+@pytest.mark.parametrize("option", ["--disable", "--enable"])
+def test_the_command_line_makes_nobody_to_disable_them(db: None, option: str) -> None:
+    with pytest.raises(CommandError, match="There is no person named alcie"):
+        call_command("person", "alcie", option, stdout=StringIO())
+
+    assert not User.objects.exists()

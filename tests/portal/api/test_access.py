@@ -36,6 +36,20 @@ TABLE: dict[tuple[str, str], frozenset[Role]] = {
     ("POST", "/sandboxes/{sandbox_id}/release"): frozenset({Role.APPROVER, Role.ADMIN}),
     ("POST", "/sandboxes/{sandbox_id}/hold"): frozenset({Role.ADMIN}),
     ("POST", "/sandboxes/{sandbox_id}/lift"): frozenset({Role.ADMIN}),
+    ("GET", "/waivers"): EVERYBODY,
+    ("POST", "/waivers"): EVERYBODY,
+    ("POST", "/waivers/break-glass"): frozenset({Role.ADMIN}),
+    ("GET", "/waivers/why"): EVERYBODY,
+    ("GET", "/waivers/{waiver_id}"): EVERYBODY,
+    ("POST", "/waivers/{waiver_id}/decision"): frozenset({Role.APPROVER, Role.ADMIN}),
+    ("POST", "/waivers/{waiver_id}/withdraw"): EVERYBODY,
+    ("POST", "/waivers/{waiver_id}/end"): EVERYBODY,
+    ("GET", "/policy"): EVERYBODY,
+    ("POST", "/policy"): frozenset({Role.ADMIN}),
+    ("POST", "/policy/reset"): frozenset({Role.ADMIN}),
+    ("GET", "/policy/entries"): EVERYBODY,
+    ("POST", "/policy/entries"): frozenset({Role.ADMIN}),
+    ("POST", "/policy/entries/{entry_id}/end"): frozenset({Role.ADMIN}),
     ("GET", "/reports/usage"): frozenset({Role.AUDITOR, Role.ADMIN}),
     ("GET", "/audit"): frozenset({Role.AUDITOR, Role.ADMIN}),
     ("GET", "/audit/verify"): frozenset({Role.AUDITOR, Role.ADMIN}),
@@ -44,7 +58,7 @@ OPERATIONS = sorted(TABLE)
 
 
 def _path(template: str) -> str:
-    return template.format(request_id=1, sandbox_id=1, exception_id=1)
+    return template.format(request_id=1, sandbox_id=1, exception_id=1, waiver_id=1, entry_id=1)
 
 
 def test_the_table_names_every_operation() -> None:

@@ -67,6 +67,7 @@ def test_csv(omar: User, installed: str) -> None:
         {"from": "2026-11-02", "to": "2026-11-01"},
         {"from": "0001-01-01"},
         {"to": "9999-12-31"},
+        {"to": "0001-01-03"},
         {"by": "salary"},
         {"format": "xlsx"},
     ],

@@ -100,6 +100,7 @@ def test_withdraw(bob: User, iris: User, undecided: dict[str, Any]) -> None:
         ({"tools": ["polars", 7]}, "tools.1"),
         ({"data_class": "secret"}, "data_class"),
         ({"answers": {"why": 1}}, "answers.why"),
+        ({"answers": {"reason": "It helps"}}, "answers"),
         ({"durations": "PT1H"}, "durations"),
     ],
 )

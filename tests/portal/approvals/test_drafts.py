@@ -66,6 +66,7 @@ def test_a_good_draft() -> None:
         ({"data_class": "secret"}, "data_class", "choose public or internal"),
         ({"tools": ["x" * 300]}, "tools", "200"),
         ({"answers": {"why": "\0"}}, "answers", "plain"),
+        ({"answers": {"why": "It helps", "wyh": "It helps"}}, "answers", "why, licence, source, impact"),
     ],
 )
 def test_each_field_is_refused_by_name(change: dict[str, Any], field: str, told: str) -> None:

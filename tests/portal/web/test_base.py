@@ -49,7 +49,9 @@ def test_landmarks(client_of: ClientOf, ada: User, path: str) -> None:
 def test_the_current_page_is_marked(client_of: ClientOf, iris: User) -> None:
     page = client_of(iris).get("/queue").content.decode()
     assert '<a href="/queue" aria-current="page">' in page
-    assert page.count("aria-current") == 1
+    bar, _, menu = page.partition('<details class="menu">')
+    assert [part.count("aria-current") for part in (bar, menu)] == [1, 1]  # of which one is shown
+    assert "Menu: Queue" in menu
 
 
 def test_not_found(client_of: ClientOf, alice: User) -> None:
@@ -85,3 +87,18 @@ def test_history_gets_the_whole_page(client_of: ClientOf, iris: User) -> None:
     headers = {"HX-Request": "true", "HX-History-Restore-Request": "true"}
     assert "<html" in client_of(iris).get("/queue?q=x", headers=headers).content.decode()
     assert "<html" not in client_of(iris).get("/queue?q=x", headers={"HX-Request": "true"}).content.decode()
+
+
+def test_labels_have_no_colons(client_of: ClientOf, client: Client, alice: User) -> None:
+    alice.set_password("correct horse battery")
+    alice.save(update_fields=["password"])
+    for page in (client.get("/accounts/login/"), client_of(alice).get("/accounts/password/change/")):
+        labels = re.findall(r"<label for=[^>]*>(.*?)</label>", page.content.decode())
+        assert len(labels) > 1
+        assert not any(":" in label for label in labels)
+
+
+def test_a_sign_in_that_fails_says_so_once(client: Client, db: None) -> None:
+    page = client.post("/accounts/login/", {"login": "nobody", "password": "wrong"}).content.decode()
+    assert page.count('class="errorlist') == 1
+    assert "not correct" in page

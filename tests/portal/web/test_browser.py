@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +16,9 @@ from pytest_django.live_server_helper import LiveServer
 
 from portal.accounts.models import User
 from portal.approvals.models import Request, State
+from sandboxes.index.models import Waiver
 from sandboxes.lifecycle.queries import index_url
+from sandboxes.usage.models import Fetch
 from tests.portal.web import world
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -151,6 +154,7 @@ def test_a_sandbox_changes_under_the_readers_eyes(page: Page, alice: User) -> No
     page.goto(f"/sandboxes/{sandbox.pk}")
     page.get_by_role("link", name="Show the token").click()
     expect(page.locator("#index")).to_have_text(index_url(sandbox))
+    expect(page.get_by_label("Copy the pip command")).to_be_focused()
     page.locator("summary", has_text="Ask for more time").click()
     why = page.get_by_label("Why")
     why.fill("One more table")
@@ -164,11 +168,33 @@ def test_a_sandbox_changes_under_the_readers_eyes(page: Page, alice: User) -> No
     expect(page.locator("#index")).to_have_count(0)
 
 
+def test_a_waiver_in_two_clicks(page: Page, alice: User) -> None:
+    """From the sandbox's page, as from a terminal: one click explains, one asks."""
+    world.demo()
+    sandbox = world.ready(alice)
+    Fetch.objects.create(sandbox=sandbox, kind="page", project="demo", withheld="2.0", withheld_by="cooldown")
+    world.install(sandbox, "demo", "1.0", ago=timedelta(seconds=-5))
+    _sign_in(page, alice)
+    page.goto(f"/sandboxes/{sandbox.pk}")
+    page.get_by_role("link", name=re.compile("^2.0")).click()
+    expect(page.get_by_role("heading", level=1, name="Why demo 2.0 is not given")).to_be_visible()
+    page.get_by_label("What for").fill("For the demo")
+    page.get_by_role("button", name="Ask for a waiver").click()
+    expect(page.get_by_text("A waiver is asked for.")).to_be_visible()
+    waiver = Waiver.objects.get()
+    assert (waiver.rule, waiver.scope, waiver.subject) == ("cooldown", "sandbox", str(sandbox.pk))
+    assert abs(waiver.until - waiver.asked_at - timedelta(days=30)) < timedelta(minutes=1)
+
+
 def test_no_page_is_wider_than_a_phone(page: Page, ada: User) -> None:
     _sign_in(page, ada)
     sandbox = world.over(world.ready(ada))
     waits = world.wait(ada)
-    world.install(world.ready(ada), "rich")
+    box = world.ready(ada)
+    world.install(box, "rich")
+    world.demo()
+    world.policy_of("gpu")
+    waiver = world.waiver(ada, box)
     paths = [
         *(
             "/",
@@ -180,10 +206,36 @@ def test_no_page_is_wider_than_a_phone(page: Page, ada: User) -> None:
             "/profile",
             "/rules",
         ),
-        *(f"/sandboxes/{sandbox.pk}", f"/requests/{waits.pk}"),
+        *(f"/sandboxes/{sandbox.pk}", f"/sandboxes/{box.pk}", f"/requests/{waits.pk}"),
+        *("/why/pypi/demo/2.0/", "/why/pypi/unseen/1.0/", "/policy", "/policy/profiles/gpu"),
+        *("/waivers?show=all", f"/waivers/{waiver.pk}", "/waivers/break-glass"),
     ]
     page.set_viewport_size({"width": 360, "height": 740})
     for path in paths:
         page.goto(path)
         width: Any = page.evaluate("document.documentElement.scrollWidth")
         assert width <= 360, path
+
+
+def test_tables_stack_on_a_phone_and_the_menu_opens(page: Page, ada: User, alice: User) -> None:
+    """No table is wider than the phone, and each cell says what it is; seven screens are behind one line."""
+    world.ready(alice)
+    _sign_in(page, ada)
+    expect(page.get_by_role("link", name="Operate")).to_be_hidden()
+    page.locator("summary", has_text="Menu").click()
+    page.get_by_role("link", name="Sandboxes", exact=True).click()
+    cell = page.locator("td[data-label=Phase]")
+    expect(cell).to_contain_text("Ready")
+    assert page.locator(".scroll").evaluate("node => node.scrollWidth <= node.clientWidth")
+    assert cell.evaluate("node => getComputedStyle(node, '::before').content") == '"Phase"'
+
+
+def test_ending_takes_two_presses(page: Page, alice: User) -> None:
+    _sign_in(page, alice)
+    sandbox = world.ready(alice)
+    page.goto(f"/sandboxes/{sandbox.pk}")
+    sure = page.get_by_role("button", name="Delete everything and end it")
+    expect(sure).to_be_hidden()
+    page.locator("summary", has_text="End now").click()
+    sure.click()
+    expect(page.get_by_text("It is ending. Its receipt appears here.")).to_be_visible()

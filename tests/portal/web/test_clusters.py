@@ -1,9 +1,11 @@
 """Clusters as an admin sees, changes and registers them."""
 
+import re
 from collections.abc import Callable
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from portal.accounts.models import User
 from sandboxes.audit.models import Entry
@@ -73,3 +75,26 @@ def test_a_kubeconfig_that_cannot_be_used_is_not_shown_again(client_of: ClientOf
     assert "hush" not in page
     assert 'value="zone=b"' in page
     assert not RegisteredCluster.objects.filter(name="other").exists()
+
+
+def test_the_address_that_registers_has_the_form_open(client_of: ClientOf, ada: User) -> None:
+    browser = client_of(ada)
+    assert '<details class="card" id="add" open>' in browser.get("/operate/register").content.decode()
+    assert '<details class="card" id="add">' in browser.get("/operate/clusters").content.decode()
+    assert browser.get(ACT)["Location"] == "/operate/clusters/simulated"
+
+
+def test_what_is_missing_comes_first(client_of: ClientOf, ada: User) -> None:
+    browser = client_of(ada)
+    page = browser.get("/operate/clusters/simulated").content.decode()
+    assert "Look at it now</button>" in page
+    lines = [
+        {"what": f"It is {state}", "state": state, "found": "so", "why": "", "remedy": ""}
+        for state in ("ok", "warning", "missing")
+    ]
+    RegisteredCluster.objects.filter(name="simulated").update(
+        report={"lines": lines}, reported_at=timezone.now()
+    )
+    page = browser.get("/operate/clusters/simulated").content.decode()
+    assert "Look again</button>" in page
+    assert re.findall(r"<h3>It is (\w+)</h3>", page) == ["missing", "warning", "ok"]

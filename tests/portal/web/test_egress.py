@@ -174,3 +174,22 @@ def test_the_live_part_follows(client_of: ClientOf, alice: User, box: Sandbox) -
     assert browser.get(found[1], headers=HTMX).status_code == 204
     connection(box)
     assert "api.example.org:443" in browser.get(found[1], headers=HTMX).content.decode()
+
+
+def test_what_was_granted_and_what_was_asked(
+    client_of: ClientOf, alice: User, iris: User, box: Sandbox
+) -> None:
+    """The request's page has the date that counts, also where the same was granted before."""
+    world.way_out(box, FORM["host"])
+    client_of(alice).post(f"/sandboxes/{box.pk}/egress", FORM)
+    asked = Request.objects.get(kind=Kind.EGRESS)
+    path = f"/requests/{asked.pk}"
+    assert "Asked for until" not in client_of(alice).get(path).content.decode()
+    client_of(iris).post(f"{path}/decide", {"decision": "approve", "granted": "PT30M"})
+    row = EgressException.objects.latest("pk")
+    page = client_of(alice).get(path).content.decode()
+    shown = f"{row.until:%Y-%m-%d %H:%M:%S} UTC</time>"
+    assert re.search(rf"<dt>Until</dt><dd><time [^>]*>{re.escape(shown)}<br>", page)
+    assert "Asked for until" in page
+    client_of(alice).post(f"/sandboxes/{box.pk}/egress/{row.pk}/end")
+    assert "Ended <time" in client_of(alice).get(path).content.decode()

@@ -175,3 +175,11 @@ def test_without_a_csrf_token_it_is_refused(alice: User) -> None:
     answer = browser.post("/requests/new", FORM)
     assert answer.status_code == 403
     assert "This form is out of date" in answer.content.decode()
+
+
+def test_what_never_fits_does_not_start_by_itself(panel: Callable[..., Any]) -> None:
+    Quota.objects.update_or_create(scope="person", subject="", defaults={"sandboxes": 0})
+    said = panel().content.decode()
+    assert "An admin would have to raise the limit." in said
+    assert "waits until an admin raises that limit" in said
+    assert "by itself" not in said

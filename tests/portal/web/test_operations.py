@@ -98,9 +98,14 @@ class TestIsolation:
         page = _page(client_of(alice), box)
         assert "A package in it &lt;leaks&gt; keys." in page
         assert 'href="mailto:iris@example.com">Iris</a>' in page
+        assert "It is being cut off" in page
         assert "are being cut off now" in page
+        assert "It is cut off" not in page
+        assert "It held when it was tested" in page
+        assert "The seal holds" not in page
         Sandbox.objects.update(cut_at=timezone.now())
         page = _page(client_of(alice), box)
+        assert "It is cut off" in page
         assert "nothing in it runs. Your files are kept." in page
         assert _offers(page) == set()
 
@@ -189,5 +194,5 @@ def test_the_live_part_follows(client_of: ClientOf, alice: User, iris: User, box
     version = _page(browser, box).partition("?v=")[2].partition('"')[0]
     isolation.isolate(box.pk, by=iris, reason="odd")
     part = browser.get(f"/sandboxes/{box.pk}?v={version}", headers={"HX-Request": "true"}).content.decode()
-    assert "It is cut off" in part
+    assert "It is being cut off" in part
     assert 'hx-swap-oob="innerHTML">Isolated' in part

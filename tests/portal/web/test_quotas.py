@@ -70,3 +70,32 @@ def test_a_mistake_keeps_what_was_typed(client_of: ClientOf, ada: User) -> None:
     assert 'value="lots"' in page
     assert not Quota.objects.filter(subject="<alice>").exists()
     assert client_of(ada).post("/operate/quotas/change", {"scope": "planet"}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("scope", "subject", "instead"),
+    [("person", "alcie", "alice"), ("department", "Reserch", "Research"), ("profile", "pyhton", "python")],
+)
+def test_nobody_is_limited_whom_there_is_not(
+    client_of: ClientOf, ada: User, alice: User, scope: str, subject: str, instead: str
+) -> None:
+    form = {"scope": scope, "subject": subject, "sandboxes": "1"}
+    answer = client_of(ada).post("/operate/quotas/change", form)
+    assert answer.status_code == 422
+    assert f"There is no {scope}" in answer.content.decode()
+    assert instead in answer.content.decode().partition("Did you mean ")[2].partition("</p>")[0]
+    assert not Quota.objects.filter(subject=subject).exists()
+    assert (
+        client_of(ada).post("/operate/quotas/change", {**form, "subject": f" {instead} "}).status_code == 302
+    )
+    assert Quota.objects.filter(scope=scope, subject=instead).exists()
+
+
+def test_limits_of_one_who_is_gone_can_be_removed(client_of: ClientOf, ada: User) -> None:
+    Quota.objects.create(scope="department", subject="Closed", sandboxes=1)
+    browser = client_of(ada)
+    assert (
+        browser.post("/operate/quotas/change", {"scope": "department", "subject": "Closed"}).status_code
+        == 302
+    )
+    assert not Quota.objects.filter(subject="Closed").exists()

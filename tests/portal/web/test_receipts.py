@@ -1,6 +1,8 @@
 """The certificate on a sandbox's page, its download, and the check that is open to everybody."""
 
+import html
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -12,6 +14,7 @@ from django.test import Client
 
 from portal.accounts.models import User
 from portal.accounts.tokens import issue
+from portal.env import ROOT
 from sandboxes.lifecycle import receipts, signing
 from sandboxes.lifecycle.models import Receipt, Sandbox
 from sandboxes.lifecycle.moves import start_ending
@@ -87,7 +90,7 @@ def test_one_from_before_signing_still_reads_well(client_of: ClientOf, alice: Us
     sandbox = world.over(world.ready(alice))
     page = client_of(alice).get(f"/sandboxes/{sandbox.pk}").content.decode()
     assert "Unsigned: from before receipts were signed." in page
-    assert "Deployment/workspace" in page
+    assert "StatefulSet/workspace" in page
 
 
 def test_the_page_says_what_a_stuck_teardown_waits_for(client_of: ClientOf, alice: User) -> None:
@@ -210,3 +213,14 @@ def test_it_may_not_be_hammered(receipt: Receipt, settings: Any) -> None:
     envelope = receipts.signed(receipt).envelope()
     seen = [_check(envelope, REMOTE_ADDR="192.0.2.77").status_code for _ in range(3)]
     assert seen == [200, 200, 429]
+
+
+def test_the_lines_that_check_by_hand_are_those_of_the_docs(client: Client, db: None) -> None:
+    """Those of docs/receipts.md are run by another test."""
+    page = client.get("/receipts/verify").content.decode()
+    shown = re.search(r'<code id="script">(.*?)</code>', page, re.DOTALL)
+    written = re.search(r"```sh\n(.*?)```", (ROOT / "docs" / "receipts.md").read_text(), re.DOTALL)
+    assert shown
+    assert written
+    assert html.unescape(shown[1]) == written[1]
+    assert 'href="#by-hand"' in page

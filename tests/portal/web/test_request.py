@@ -123,3 +123,10 @@ def test_policys_rule_is_shown_as_it_stood(client_of: ClientOf, alice: User) -> 
     assert made.rule["name"] in page
     assert "The whole lease is at most 7 days" in page
     assert "Policy" in page
+
+
+def test_what_policy_said_is_dated(client_of: ClientOf, bob: User, waits: Request) -> None:
+    page = client_of(bob).get(f"/requests/{waits.pk}").content.decode()
+    said = page.partition("What policy said")[2].partition("14 days is more")[0]
+    assert "At the time of asking, <time" in said
+    assert f"{waits.created_at:%Y-%m-%d %H:%M:%S} UTC" in said

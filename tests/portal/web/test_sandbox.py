@@ -9,7 +9,7 @@ from django.test import Client
 from portal.accounts.models import User
 from portal.approvals.models import Kind, Request, State
 from portal.web import sandbox as screen
-from sandboxes.lifecycle.models import Sandbox
+from sandboxes.lifecycle.models import Probe, Quota, Sandbox, Step
 from sandboxes.lifecycle.phases import Phase
 from sandboxes.lifecycle.queries import index_url
 from sandboxes.lifecycle.tokens import index_token
@@ -47,7 +47,7 @@ def test_phase_evidence_and_history(client_of: ClientOf, alice: User, box: Sandb
 
 
 def test_the_token_is_concealed_until_its_owner_asks(client_of: ClientOf, alice: User, box: Sandbox) -> None:
-    browser, token = client_of(alice), index_token(box.pk)
+    browser, token = client_of(alice), index_token(box)
     page = _page(browser, box)
     assert "pip install --index-url http" in page
     assert token not in page
@@ -63,22 +63,22 @@ def test_nobody_else_gets_the_token(client_of: ClientOf, bob: User, ada: User, b
     for person, status in ((bob, 404), (ada, 403)):
         answer = client_of(person).get(f"/sandboxes/{box.pk}/access")
         assert answer.status_code == status
-        assert index_token(box.pk) not in answer.content.decode()
+        assert index_token(box) not in answer.content.decode()
     assert "pip install" not in _page(client_of(ada), box)
 
 
 def test_no_access_before_it_is_ready_nor_after(client_of: ClientOf, alice: User) -> None:
     browser, early = client_of(alice), world.making(alice)
     assert "pip install" not in _page(browser, early)
-    assert index_token(early.pk) not in browser.get(f"/sandboxes/{early.pk}/access").content.decode()
+    assert index_token(early) not in browser.get(f"/sandboxes/{early.pk}/access").content.decode()
     late = world.over(world.ready(alice))
-    assert index_token(late.pk) not in browser.get(f"/sandboxes/{late.pk}/access").content.decode()
+    assert index_token(late) not in browser.get(f"/sandboxes/{late.pk}/access").content.decode()
 
 
 def test_a_real_cluster_is_entered_with_kubectl(client_of: ClientOf, alice: User, box: Sandbox) -> None:
     assert "kubectl" not in _page(client_of(alice), box)
     Sandbox.objects.filter(pk=box.pk).update(simulated=False)
-    assert f"kubectl -n {box.namespace} exec -it" in _page(client_of(alice), box)
+    assert f"kubectl -n {box.namespace} exec -it workspace-0 -- sh" in _page(client_of(alice), box)
 
 
 def test_installs_declared_and_tried(client_of: ClientOf, alice: User, box: Sandbox) -> None:
@@ -185,7 +185,7 @@ def test_only_its_owner_extends_it(client_of: ClientOf, iris: User, box: Sandbox
 def test_the_receipt(client_of: ClientOf, alice: User, box: Sandbox) -> None:
     world.over(box)
     page = _page(client_of(alice), box)
-    for said in ("Receipt", "Absence observed", "Looked for, none found", "Deployment/workspace", "Expired"):
+    for said in ("Receipt", "Absence observed", "Looked for, none found", "StatefulSet/workspace", "Expired"):
         assert said in page
     assert "hx-trigger" not in page
     assert "End now" not in page
@@ -199,3 +199,43 @@ def test_a_failure_says_why(client_of: ClientOf, alice: User) -> None:
     assert "It could not be opened" in page
     assert "The seal does not hold: &lt;internet&gt; was open." in page
     assert "Nothing you did caused this." in page
+
+
+def test_ending_is_confirmed_first(client_of: ClientOf, alice: User, box: Sandbox) -> None:
+    """The button that ends stands behind one that opens it, and says what it means; no script is needed."""
+    page = _page(client_of(alice), box)
+    confirm = re.search(r'<details id="end" hx-preserve>(.*?)</details>', page, re.DOTALL)
+    assert confirm
+    assert '<summary class="button danger">End now</summary>' in confirm[1]
+    assert "Everything in it is deleted at once" in confirm[1]
+    assert page.count(f'action="/sandboxes/{box.pk}/end"') == confirm[1].count("<form") == 1
+
+
+def test_one_that_waits_in_the_queue_is_withdrawn(client_of: ClientOf, alice: User, box: Sandbox) -> None:
+    Quota.objects.update_or_create(scope="person", subject="", defaults={"sandboxes": 1})
+    queued = world.ask(alice).sandbox
+    assert queued is not None
+    assert queued.phase == Phase.QUEUED
+    page = _page(client_of(alice), queued)
+    assert "Withdraw it" in page
+    assert "End now" not in page
+    assert "once there is room" in page
+    assert "<dt>Cluster</dt>" not in page
+    assert "<dt>Cluster</dt><dd>simulated</dd>" in _page(client_of(alice), box)
+    done = client_of(alice).post(f"/sandboxes/{queued.pk}/end", follow=True).content.decode()
+    assert "It is withdrawn." in done
+
+
+def test_the_seals_table_and_the_steps_speak_plainly(client_of: ClientOf, alice: User, box: Sandbox) -> None:
+    tried = [
+        {**world.ATTEMPT, "target": "v6", "host": "fd00::1", "result": "blocked", "control": "answered"},
+        {**world.ATTEMPT, "target": "index", "expected": "open", "result": "open", "milliseconds": 600},
+    ]
+    Probe.objects.create(sandbox=box, passed=True, simulated=True, attempts=tried)
+    Step.objects.create(sandbox=box, name="egress-apply", tries=1)
+    page = _page(client_of(alice), box)
+    assert "<code>[fd00::1]:443</code>" in page
+    assert ">not needed</span>" in page
+    assert '<span class="nowrap">600 ms</span>' in page
+    assert "Opening a way out" in page
+    assert "gress-apply" not in page

@@ -220,13 +220,33 @@ def test_an_owner_is_only_ever_a_value(spec: MakeSpec, templates: Templates) -> 
 def test_the_token_is_in_the_secret_and_nowhere_else(spec: MakeSpec, templates: Templates) -> None:
     rendered = render(spec(), templates)
     secret = one(rendered.seal, "Secret", "package-index")
-    urls = {base64.b64decode(value).decode() for value in secret["data"].values()}
-    assert urls == {"http://sbx-alice:s3cret@index.example:8081/simple/"}
-    assert set(secret["data"]) == {"PIP_INDEX_URL", "UV_DEFAULT_INDEX", "PDM_PYPI_URL"}
+    told = {name: base64.b64decode(value).decode() for name, value in secret["data"].items()}
+    login = base64.b64encode(b"sbx-alice:s3cret").decode()
+    assert told.pop("npmrc") == f"//index.example:8081/npm/:_auth={login}\n"
+    assert set(told.values()) == {"http://sbx-alice:s3cret@index.example:8081/simple/"}
+    assert set(told) == {"PIP_INDEX_URL", "UV_DEFAULT_INDEX", "PDM_PYPI_URL"}
     others = [item for item in everything(rendered) if item["kind"] != "Secret"]
     assert "s3cret" not in json.dumps(others)
+    assert login not in json.dumps(others)
     renewed = render(spec(index_url="http://sbx-alice:other@index.example:8081/simple/"), templates)
     assert renewed.spec_hash == rendered.spec_hash
+
+
+def test_npm_is_told_where_the_index_is_and_who_asks(spec: MakeSpec, templates: Templates) -> None:
+    rendered = render(spec(), templates)
+    data = one(rendered.seal, "ConfigMap", "package-settings")["data"]
+    assert data["NPM_CONFIG_REGISTRY"] == "http://index.example:8081/npm/"
+    pod = rendered.workspace[0]["spec"]["template"]["spec"]
+    [volume] = [each for each in pod["volumes"] if "secret" in each]
+    [item] = volume["secret"]["items"]
+    [mount] = [each for each in pod["containers"][0]["volumeMounts"] if each["name"] == volume["name"]]
+    assert data["NPM_CONFIG_GLOBALCONFIG"] == f"{mount['mountPath']}/{item['path']}"
+    assert item["key"] in one(rendered.seal, "Secret", volume["secret"]["secretName"])["data"]
+    below = render(spec(index_url="https://a%40b:c@index.example/here/simple/"), templates)
+    settings = one(below.seal, "ConfigMap", "package-settings")["data"]
+    assert settings["NPM_CONFIG_REGISTRY"] == "https://index.example/here/npm/"
+    secret = base64.b64decode(one(below.seal, "Secret", "package-index")["data"]["npmrc"]).decode()
+    assert secret == f"//index.example/here/npm/:_auth={base64.b64encode(b'a@b:c').decode()}\n"
 
 
 def test_the_hash_follows_the_objects(spec: MakeSpec, templates: Templates) -> None:

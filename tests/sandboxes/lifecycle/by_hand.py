@@ -68,7 +68,7 @@ class ByHand:
         )
 
     def scale(self, namespace: str, replicas: int) -> None:
-        self.apps.patch_namespaced_deployment(
+        self.apps.patch_namespaced_stateful_set(
             "workspace", namespace, {"spec": {"replicas": replicas}}, field_manager=MANAGER
         )
 

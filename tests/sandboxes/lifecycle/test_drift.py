@@ -45,7 +45,7 @@ def ready(sandbox: Sandbox, cluster: Cluster) -> Sandbox:
         time.sleep(0.02)
     notice(sandbox, cluster)
     assert sandbox.observed
-    assert not Alarm.objects.filter(kind__in=(drift.SEAL_CHANGED, drift.STAYS)).exists()
+    assert not Alarm.objects.exists()
     return sandbox
 
 
@@ -98,16 +98,16 @@ class TestRepair:
         hand.scale(ns(ready), 0)
         notice(ready, cluster)
         assert ready.phase == Phase.READY
-        assert hand.apps.read_namespaced_deployment("workspace", ns(ready)).spec.replicas == 1
+        assert hand.apps.read_namespaced_stateful_set("workspace", ns(ready)).spec.replicas == 1
         (told,) = entries(ready, "sandbox.repaired")
         assert told["managers"] == [MANAGER]
-        assert [each["object"] for each in told["objects"]] == ["Deployment/workspace"]
+        assert [each["object"] for each in told["objects"]] == ["StatefulSet/workspace"]
         assert is_quiet(ready)
 
     def test_a_deleted_workspace_comes_back(self, ready: Sandbox, cluster: Cluster, hand: ByHand) -> None:
-        hand.apps.delete_namespaced_deployment("workspace", ns(ready))
+        hand.apps.delete_namespaced_stateful_set("workspace", ns(ready))
         notice(ready, cluster)
-        assert hand.apps.read_namespaced_deployment("workspace", ns(ready))
+        assert hand.apps.read_namespaced_stateful_set("workspace", ns(ready))
         assert entries(ready, "sandbox.repaired")[0]["objects"][0]["what"] == "missing"
 
     def test_a_deleted_secret_comes_back(self, ready: Sandbox, cluster: Cluster, hand: ByHand) -> None:
@@ -148,7 +148,9 @@ class TestChangedSeal:
         assert sandbox.phase == Phase.ISOLATED
         assert sandbox.index_token_digest == ""
         (told,) = entries(sandbox, "sandbox.seal_changed")
-        assert Alarm.objects.filter(kind=drift.SEAL_CHANGED, subject=f"sandbox:{sandbox.pk}").exists()
+        alarm = Alarm.objects.get(subject=f"sandbox:{sandbox.pk}")  # one, for one event
+        assert alarm.kind == "isolated"
+        assert f"of alice is isolated: Its seal was changed: {what}: " in alarm.message
         assert verify().ok
         return next(each for each in told["objects"] if each["object"] == what)
 
@@ -279,7 +281,7 @@ class TestOurOwnChange:
         self, ready: Sandbox, cluster: Cluster, hand: ByHand, settings: Any
     ) -> None:
         """Another image would restart it, and its files would be gone."""
-        before = hand.apps.read_namespaced_deployment("workspace", ns(ready)).metadata.generation
+        before = hand.apps.read_namespaced_stateful_set("workspace", ns(ready)).metadata.generation
         settings.WORKSPACE_IMAGE = "registry.example/another:2"
         specs.templates.cache_clear()
         for _ in range(2):
@@ -287,7 +289,7 @@ class TestOurOwnChange:
             ready.refresh_from_db()
             drift.keep(ready, cluster)
             ready.refresh_from_db()
-        assert hand.apps.read_namespaced_deployment("workspace", ns(ready)).metadata.generation == before
+        assert hand.apps.read_namespaced_stateful_set("workspace", ns(ready)).metadata.generation == before
         assert ready.phase == Phase.READY
         assert is_quiet(ready)
 
@@ -301,7 +303,7 @@ class TestClosed:
         ready.refresh_from_db()
         notice(ready, cluster)
         assert is_quiet(ready)
-        assert hand.apps.read_namespaced_deployment("workspace", ns(ready)).spec.replicas == 0
+        assert hand.apps.read_namespaced_stateful_set("workspace", ns(ready)).spec.replicas == 0
         hand.allow_all(ns(ready))
         notice(ready, cluster)
         assert ready.phase == Phase.ISOLATED

@@ -122,7 +122,7 @@ class TestWaking:
         until(asleep, is_in(Phase.READY))
         assert (asleep.expires_at, asleep.hibernated_at) == (expires_at, None)
         assert asleep.probes.count() == proofs + 1
-        assert asleep.index_token_digest == digest(index_token(asleep.pk))
+        assert asleep.index_token_digest == digest(index_token(asleep))
         assert cluster.workspace(asleep.namespace or "").ready
 
     def test_again_while_it_wakes_or_is_awake(self, asleep: Sandbox, alice: User) -> None:

@@ -1,10 +1,13 @@
 """Cutting a live sandbox off: at once in the row, then on the cluster, and kept so until somebody releases it."""
 
+import base64
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 
 from portal.accounts.models import User
 from portal.accounts.services import set_active
@@ -16,6 +19,7 @@ from sandboxes.cluster.kinds import kind
 from sandboxes.cluster.spec import KubeObject
 from sandboxes.errors import ConflictError, NotFoundError, RefusedError
 from sandboxes.lifecycle import (
+    alarms,
     clock,
     engine,
     expiry,
@@ -28,7 +32,7 @@ from sandboxes.lifecycle import (
 )
 from sandboxes.lifecycle.models import Alarm, Sandbox
 from sandboxes.lifecycle.phases import Phase
-from sandboxes.lifecycle.tokens import digest, index_token
+from sandboxes.lifecycle.tokens import digest, index_token, last_revoked
 
 pytestmark = pytest.mark.django_db
 
@@ -73,6 +77,12 @@ def pods(cluster: Cluster, sandbox: Sandbox) -> list[KubeObject]:
 def actions(sandbox: Sandbox) -> list[str]:
     rows = Entry.objects.filter(subject=f"sandbox:{sandbox.pk}").order_by("id")
     return [action.removeprefix("sandbox.") for action in rows.values_list("action", flat=True)]
+
+
+def secret(cluster: Cluster, sandbox: Sandbox) -> str:
+    """What its workspace gets as its environment."""
+    data = cluster._api.get(SECRET.path(sandbox.namespace, "package-index"))["data"]
+    return " ".join(base64.b64decode(value).decode() for value in data.values())
 
 
 def bind(cluster: Cluster, sandbox: Sandbox) -> None:
@@ -246,6 +256,19 @@ class TestOnTheCluster:
         until(isolated, is_in(Phase.ENDED))
         assert isolated.end_reason == "expired"
 
+    def test_its_alarms_end_with_it(self, isolated: Sandbox, iris: User) -> None:
+        subject = f"sandbox:{isolated.pk}"
+        alarms.alarm("drift_stays", subject, "Something does not stay.")
+        alarms.alarm("drift_stays", "sandbox:0", "Another one's.")
+        services.end(isolated.pk, by=iris)
+        isolated.refresh_from_db()
+        assert Alarm.objects.filter(subject=subject, cleared_at=None).count() == 2  # it is not over yet
+        until(isolated, is_in(Phase.ENDED))
+        assert not Alarm.objects.filter(subject=subject, cleared_at=None).exists()
+        assert actions(isolated).count("alarm.cleared") == 2
+        assert Alarm.objects.filter(subject="sandbox:0", cleared_at=None).exists()
+        assert verify().ok
+
 
 class TestRelease:
     def test_proven_anew_with_the_same_lease_and_files(
@@ -261,7 +284,7 @@ class TestRelease:
         until(isolated, is_in(Phase.READY))
         assert isolated.expires_at == expires_at
         assert isolated.probes.count() == proofs + 1
-        assert isolated.index_token_digest == digest(index_token(isolated.pk))
+        assert isolated.index_token_digest == digest(index_token(isolated))
         assert {"deny-all", "allow-index"} <= set(names(cluster, isolated, POLICY))
         assert "owner" in names(cluster, isolated, BINDING)
         assert "package-index" in names(cluster, isolated, SECRET)
@@ -272,9 +295,54 @@ class TestRelease:
         entry = Entry.objects.get(action="sandbox.probing", actor=iris.username)
         assert entry.data["reason"] == "a false alarm"
 
+    def test_its_token_is_another_and_the_old_one_stays_refused(
+        self, ready: Sandbox, cluster: Cluster, iris: User
+    ) -> None:
+        """Who took a copy of the token before the isolation has nothing by it afterwards."""
+        stolen, before = index_token(ready), secret(cluster, ready)
+        assert stolen in before
+        assert ready.index_token_digest == digest(stolen)
+        for _ in range(2):
+            isolation.isolate(ready.pk, by=iris, reason="its token was seen elsewhere")
+            until(ready, lambda sandbox: sandbox.cut_at)
+            isolation.release(ready.pk, by=iris, reason="looked into")
+            until(ready, is_in(Phase.READY))
+            fresh = index_token(ready)
+            assert fresh != stolen
+            assert ready.index_token_digest == digest(fresh)
+            assert fresh in queries.index_url(ready)
+            assert fresh in secret(cluster, ready)
+            assert stolen not in secret(cluster, ready)
+            stolen = fresh
+        assert ready.tokens_revoked == 2
+
+    def test_the_receipt_names_the_last_token_that_worked(self, isolated: Sandbox, iris: User) -> None:
+        """Isolated anew before it opened: the token that it would have had never worked."""
+        worked = last_revoked(isolated)
+        isolation.release(isolated.pk, by=iris, reason="a false alarm")
+        isolation.isolate(isolated.pk, by=iris, reason="none after all")
+        services.end(isolated.pk, by=iris)
+        until(isolated, is_in(Phase.ENDED))
+        assert isolated.receipt.document["revoked"]["index_token"]["sha256"] == digest(worked)
+
     def test_only_what_is_isolated(self, ready: Sandbox, iris: User) -> None:
         with pytest.raises(ConflictError, match="ready, not isolated"):
             isolation.release(ready.pk, by=iris, reason="why not")
+
+
+def test_an_upgrade_counts_the_tokens_that_were_revoked_before_they_were_counted(
+    ready: Sandbox, iris: User
+) -> None:
+    upgrade = import_module("sandboxes.lifecycle.migrations.0004_tokens_revoked").count_revoked
+    upgrade(apps, None)
+    ready.refresh_from_db()
+    assert ready.tokens_revoked == 0  # its token works
+    stolen = index_token(ready)
+    Sandbox.objects.update(phase=Phase.ISOLATED, index_token_digest="")  # as the release before did it
+    upgrade(apps, None)
+    isolation.release(ready.pk, by=iris, reason="a false alarm")
+    until(ready, is_in(Phase.READY))
+    assert index_token(ready) != stolen
 
 
 class TestSomebodyLeaves:

@@ -55,8 +55,8 @@ def test_the_whole_life(sandbox: Sandbox, cluster: Cluster, alice: User) -> None
         ("blocked", "blocked"),
         ("open", "open"),
     }
-    assert sandbox.index_token_digest == digest(index_token(sandbox.pk))
-    assert index_token(sandbox.pk) in queries.index_url(sandbox)
+    assert sandbox.index_token_digest == digest(index_token(sandbox))
+    assert index_token(sandbox) in queries.index_url(sandbox)
     state = cluster.namespace(sandbox.namespace or "")
     assert state is not None
     assert state.uid == sandbox.namespace_uid
@@ -69,7 +69,7 @@ def test_the_whole_life(sandbox: Sandbox, cluster: Cluster, alice: User) -> None
     assert cluster.namespace(sandbox.namespace or "") is None
     document = Receipt.objects.get(sandbox=sandbox).document
     assert document["namespace_uid"] == sandbox.namespace_uid
-    assert any(one["kind"] == "Deployment" and one["uid"] for one in document["existed"])
+    assert any(one["kind"] == "StatefulSet" and one["uid"] for one in document["existed"])
     times = [
         document[key]
         for key in (

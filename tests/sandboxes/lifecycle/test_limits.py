@@ -2,8 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -13,12 +12,12 @@ from django.test.utils import CaptureQueriesContext
 from portal.accounts.models import User
 from sandboxes.cluster.driver import Cluster
 from sandboxes.errors import ClusterRefusedError, ClusterUnavailableError
-from sandboxes.lifecycle import claims, clock, clusters, engine, limits, vault
-from sandboxes.lifecycle.crew import Crew
+from sandboxes.lifecycle import clock, clusters, engine, limits, vault
 from sandboxes.lifecycle.models import Alarm, RegisteredCluster, Sandbox
 from sandboxes.lifecycle.models.cluster import Source
 from sandboxes.lifecycle.phases import Phase
 from tests.fault_proxy import FaultProxy
+from tests.sandboxes.lifecycle.beside import at_work
 from tests.sandboxes.lifecycle.rows import due
 from tests.simulator import Simulator, free_port
 
@@ -201,17 +200,6 @@ def stuck_there(owner: User, name: str, number: int) -> list[Sandbox]:
         due(owner, cluster=name, phase=Phase.ENDING, namespace=f"{name}-{n}", next_check_at=overdue)
         for n in range(number)
     ]
-
-
-@contextmanager
-def at_work(hands: int) -> Iterator[Crew]:
-    crew = Crew(hands)
-    crew.start()
-    try:
-        yield crew
-    finally:
-        crew.rest(20)
-        claims.leave()
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:

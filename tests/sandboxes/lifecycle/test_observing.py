@@ -1,6 +1,9 @@
 """One listing of a cluster beside the rows: what differs is marked, what does not costs nothing."""
 
+import json
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -13,10 +16,13 @@ from django.db import connection
 from portal.accounts.models import User
 from sandboxes.audit.models import Entry
 from sandboxes.cluster import observation
+from sandboxes.cluster.canary import canary_namespace
 from sandboxes.cluster.driver import Cluster
+from sandboxes.cluster.kinds import kind
 from sandboxes.cluster.observation import Listing, SeenNamespace
+from sandboxes.cluster.spec import Labels
 from sandboxes.errors import ClusterUnavailableError, ConflictError
-from sandboxes.lifecycle import clock, clusters, identity, limits, observing, registry
+from sandboxes.lifecycle import clock, clusters, identity, limits, observing, registry, vault
 from sandboxes.lifecycle.models import Alarm, Orphan, RegisteredCluster, Sandbox
 from sandboxes.lifecycle.phases import Phase
 from tests.sandboxes.lifecycle import rows
@@ -193,6 +199,7 @@ class TestCost:
         assert all(method == "GET" and paged for method, _, paged in asked)
 
 
+@pytest.mark.django_db(transaction=True)  # each look has a thread, and with it a connection, of its own
 class TestTurns:
     def test_each_cluster_is_looked_at_when_it_is_due(self, cluster: Cluster, settings: Any) -> None:
         assert observing.observe_all() == 1
@@ -220,6 +227,100 @@ class TestTurns:
         monkeypatch.setattr(cluster, "uid", down)
         assert observing.observe_all() == 2
         assert observing.observe_all() == 0  # it is tried again when it is due
+
+    def test_one_that_hangs_keeps_nobody_from_seeing_the_others(
+        self, alice: User, cluster: Cluster, hand: ByHand, settings: Any
+    ) -> None:
+        """Neither in this round nor in the next, and it is not asked a second time meanwhile."""
+        settings.OBSERVE_EVERY = timedelta(seconds=1)
+        with silence() as kubeconfig:
+            hanging = {"name": "a-first-by-name", "source": "kubeconfig", "context": "c"}
+            text = vault.encrypt("a-first-by-name", json.dumps(kubeconfig))
+            RegisteredCluster.objects.create(**hanging, kubeconfig=text)
+            name = f"sbx-{uuid4().hex[:8]}"
+            assert observing.observe_all() == 2
+            first = registry.get(HERE).listed_at
+            assert first is not None
+            assert registry.get("a-first-by-name").observe_at > clock.now() + timedelta(minutes=5)  # type: ignore[operator]
+            rows.ready(alice, name=name, namespace=name, namespace_uid="gone", charged=True, phase_at=first)
+            RegisteredCluster.objects.filter(name=HERE).update(observe_at=clock.now())
+            assert observing.observe_all() == 1
+            assert Sandbox.objects.get().inspect_due
+        deadline = time.monotonic() + 60  # it ends with an error, and is due again soon
+        while registry.get("a-first-by-name").observe_at > clock.now() + timedelta(minutes=5):  # type: ignore[operator]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert registry.get("a-first-by-name").listed_at is None
+
+    def test_a_mistake_of_ours_about_one_is_told_and_stops_no_other(
+        self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        RegisteredCluster.objects.create(name="a-first-by-name")
+        real = observing.observe
+
+        def mistaken(name: str) -> object:
+            return 1 / 0 if name != HERE else real(name)
+
+        monkeypatch.setattr(observing, "observe", mistaken)
+        assert observing.observe_all() == 2
+        assert registry.get(HERE).listed_at is not None
+        assert "Cluster a-first-by-name was not observed" in caplog.text
+        assert "ZeroDivisionError" in caplog.text
+
+
+@contextmanager
+def silence() -> Iterator[dict[str, Any]]:
+    """The kubeconfig of a cluster that takes every connection and says nothing, until this is left."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        yield {
+            "clusters": [{"name": "c", "cluster": {"server": address}}],
+            "users": [{"name": "u", "user": {"token": "t"}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "c",
+        }
+
+
+class TestCanary:
+    """Made beforehand, so that the first sandbox of a cluster does not wait for it."""
+
+    @pytest.fixture(autouse=True)
+    def home(self, settings: Any) -> str:
+        return canary_namespace(settings.INSTALLATION_ID)
+
+    def test_it_is_made_where_sandboxes_may_come(self, cluster: Cluster, home: str) -> None:
+        registry.get(HERE)
+        observing.observe(HERE)
+        state = cluster.namespace(home)
+        assert state is not None
+        assert Labels.CANARY in state.labels
+        found = list(cluster.api.list(kind("apps/v1", "Deployment"), home))
+        assert [item["metadata"]["name"] for item in found] == ["canary"]
+
+    @pytest.mark.parametrize("changes", [{"trusted": False}, {"enabled": False}], ids=str)
+    def test_and_nowhere_else(self, cluster: Cluster, home: str, changes: dict[str, bool]) -> None:
+        registry.get(HERE)
+        RegisteredCluster.objects.update(**changes)
+        observing.observe(HERE)
+        assert cluster.namespace(home) is None
+        RegisteredCluster.objects.update(trusted=True, enabled=True, compared_at=None)
+        observing.observe(HERE)
+        assert cluster.namespace(home) is not None
+
+    def test_it_is_made_once(self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+        observing.observe(HERE)
+        monkeypatch.setattr(cluster, "canary", lambda *args: pytest.fail("it was asked for again"))
+        RegisteredCluster.objects.update(compared_at=None)
+        observing.observe(HERE)
+
+    def test_where_it_cannot_be_made_the_look_is_a_good_one(
+        self, cluster: Cluster, home: str, settings: Any
+    ) -> None:
+        settings.PROBE_IMAGE = "registry.example/other:1"
+        settings.IMAGE_REGISTRIES = ["registry.example/ours"]
+        observing.observe(HERE)
+        assert registry.get(HERE).listed_at is not None
+        assert cluster.namespace(home) is None
 
 
 class TestAge:

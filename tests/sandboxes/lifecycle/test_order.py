@@ -32,7 +32,7 @@ def test_seal_then_proof_then_access(sandbox: Sandbox, cluster: Cluster, between
         "apply ResourceQuota",
         "apply NetworkPolicy",
         "apply ServiceAccount",
-        "apply Deployment",
+        "apply StatefulSet",
         "start_probe",
         "probe",
         "delete_probe",
@@ -40,7 +40,7 @@ def test_seal_then_proof_then_access(sandbox: Sandbox, cluster: Cluster, between
     ]
     assert [call for call in dict.fromkeys(calls) if call in order] == order
     assert calls.count("quota_ready") == 3  # twice not ready: nothing was started meanwhile
-    assert calls.index("apply Deployment") > len(calls) - 1 - calls[::-1].index("quota_ready")
+    assert calls.index("apply StatefulSet") > len(calls) - 1 - calls[::-1].index("quota_ready")
     assert calls.count("apply Role") == 1
     assert calls.index("apply Role") > len(calls) - 1 - calls[::-1].index("workspace")
 
@@ -162,7 +162,7 @@ UP = {
     "apply NetworkPolicy",
     "apply ServiceAccount",
     "quota_ready",
-    "apply Deployment",
+    "apply StatefulSet",
     "start_probe",
     "probe",
     "workspace",

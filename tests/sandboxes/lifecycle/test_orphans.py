@@ -11,7 +11,9 @@ import pytest
 from portal.accounts.models import User
 from sandboxes.audit.models import Entry
 from sandboxes.audit.services import verify
+from sandboxes.cluster import freezing
 from sandboxes.cluster.driver import Cluster
+from sandboxes.cluster.kinds import kind
 from sandboxes.cluster.tending import QUARANTINED
 from sandboxes.errors import ConflictError, NotFoundError
 from sandboxes.lifecycle import clearing, clock, observing, orphans, registry, switch
@@ -66,6 +68,28 @@ def look() -> None:
     orphans.sweep()
 
 
+def bind(hand: ByHand, namespace: str) -> None:
+    body = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "back-door"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "mallory"}],
+    }
+    hand.rbac.create_namespaced_role_binding(namespace, body)
+
+
+def start_pod(hand: ByHand, namespace: str, name: str) -> None:
+    container = {"name": "c", "image": "python:3"}
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {"containers": [container]},
+    }
+    hand.core.create_namespaced_pod(namespace, body)
+
+
 def let_grace_end() -> None:
     Orphan.objects.filter(delete_after__isnull=False).update(delete_after=clock.now())
 
@@ -100,6 +124,56 @@ class TestNamespace:
         look()
         assert orphan.name in hand.namespaces()
         assert told(orphan) == ["quarantined"]
+
+    def test_what_is_put_back_is_taken_away_at_every_look_and_told_once(
+        self, orphan: Orphan, hand: ByHand, cluster: Cluster
+    ) -> None:
+        look()
+        subject = f"orphan:{orphan.pk}"
+        for _ in range(2):
+            hand.allow_all(orphan.name)
+            look()
+            assert hand.policies(orphan.name) == POLICIES
+            assert told(orphan) == ["quarantined", "alarm.raised", "quarantine_broken"]
+        alarm = Alarm.objects.get(subject=subject)
+        assert (alarm.count, alarm.cleared_at) == (2, None)
+        assert "this came back: NetworkPolicy/open-sesame" in alarm.message
+        bind(hand, orphan.name)
+        look()
+        assert hand.rbac.list_namespaced_role_binding(orphan.name).items == []
+        deny_all = f"/apis/networking.k8s.io/v1/namespaces/{orphan.name}/networkpolicies/deny-all"
+        hand.call("PATCH", deny_all, {"spec": {"egress": [{}]}})
+        look()
+        assert not hand.call("GET", deny_all)["spec"].get("egress")
+        found = [entry.data["found"] for entry in Entry.objects.filter(action="orphan.quarantine_broken")]
+        assert found == [
+            ["NetworkPolicy/open-sesame"],
+            ["RoleBinding/back-door"],
+            ["NetworkPolicy/deny-all"],
+        ]
+        let_grace_end()
+        look_until_gone(hand, orphan.name)
+        assert not Alarm.objects.filter(subject=subject, cleared_at=None).exists()
+        assert verify().ok
+
+    def test_a_pod_runs_neither_in_it_nor_again(self, orphan: Orphan, hand: ByHand, cluster: Cluster) -> None:
+        start_pod(hand, orphan.name, "worker")
+        look()
+        assert told(orphan) == ["quarantined"]
+        look()
+        assert told(orphan) == ["quarantined"], "a frozen pod is none that came back"
+        start_pod(hand, orphan.name, "again")
+        look()
+        pods = list(cluster.api.list(kind("v1", "Pod"), orphan.name))
+        assert {pod["metadata"]["name"] for pod in pods} == {"worker", "again"}  # and with them their files
+        assert all(freezing.freezing(pod) is None for pod in pods)
+        (entry,) = Entry.objects.filter(action="orphan.quarantine_broken")
+        assert entry.data["found"] == ["Pod/again"]
+
+    def test_it_is_looked_at_long_before_its_grace_ends(self, orphan: Orphan) -> None:
+        look()
+        orphan.refresh_from_db()
+        assert orphan.check_at <= clock.now() + timedelta(minutes=5)
 
     def test_it_is_deleted_after_its_grace(self, orphan: Orphan, hand: ByHand) -> None:
         look()
@@ -248,11 +322,13 @@ class TestNeverTouched:
 class TestAdmin:
     def test_may_keep_one_as_it_is(self, orphan: Orphan, hand: ByHand, ada: User) -> None:
         look()
+        hand.allow_all(orphan.name)
+        look()
         orphans.keep_one(orphan.pk, by=ada)
         let_grace_end()
         look()
         assert orphan.name in hand.namespaces()
-        assert told(orphan) == ["quarantined", "kept"]
+        assert told(orphan)[-2:] == ["alarm.cleared", "kept"]
         assert not Alarm.objects.filter(kind=orphans.ALARM, cleared_at=None).exists()
         orphan.refresh_from_db()
         assert orphan.kept_by == ada

@@ -283,7 +283,9 @@ def test_three_of_no_use_and_it_never_opens(sandbox: Sandbox, between: Between) 
     assert sandbox.probes.count() == 3
     assert "ready" not in actions(sandbox)
     assert RegisteredCluster.objects.get().trusted  # nothing was found open
-    assert Alarm.objects.filter(kind="seal_failed", subject=f"sandbox:{sandbox.pk}").exists()
+    told = Alarm.objects.get(cleared_at=None)
+    assert (told.kind, told.subject) == ("seal_failed", "cluster:simulated")
+    assert f"{sandbox.name} of alice on simulated: The seal could not be proven" in told.message
 
 
 def test_a_control_that_saw_nothing_proves_nothing(
@@ -332,8 +334,9 @@ def test_a_seal_found_open_never_opens_and_its_cluster_is_not_trusted(
     row = RegisteredCluster.objects.get()
     assert not row.trusted
     assert "does not hold" in row.distrust_reason
-    kinds = set(Alarm.objects.filter(cleared_at=None).values_list("kind", flat=True))
-    assert {"seal_failed", "cluster_untrusted"} <= kinds
+    told = Alarm.objects.get(cleared_at=None)
+    assert (told.kind, told.subject) == ("cluster_untrusted", "cluster:simulated")
+    assert f"{sandbox.name}: The seal does not hold: " in told.message
 
 
 def test_a_distrusted_cluster_takes_nothing_new(sandbox: Sandbox, between: Between, alice: User) -> None:
@@ -357,7 +360,9 @@ def test_an_open_sandbox_whose_seal_breaks_is_cut_off_at_once(sandbox: Sandbox, 
     assert sandbox.index_token_digest == ""
     assert sandbox.probes.latest("id").outcome == "open"
     assert not RegisteredCluster.objects.get().trusted
-    assert Alarm.objects.filter(kind="seal_failed", subject=f"sandbox:{sandbox.pk}").exists()
+    alarm = Alarm.objects.get(subject=f"sandbox:{sandbox.pk}")  # one, for one event
+    assert alarm.kind == "isolated"
+    assert "of alice is isolated: The seal does not hold: " in alarm.message
     told = actions(sandbox)
     assert "isolated" in told
     assert "probe_failed" in told

@@ -15,7 +15,7 @@ from sandboxes.audit.services import verify
 from sandboxes.cluster.quantities import add_bytes, add_cpu
 from sandboxes.cluster.render import PROBE_CPU, PROBE_MEMORY
 from sandboxes.errors import InvalidInputError, TemporaryError
-from sandboxes.lifecycle import counting, offers, queries, quota, registry, services, switch
+from sandboxes.lifecycle import clock, counting, holds, offers, queries, quota, registry, services, switch
 from sandboxes.lifecycle.amounts import NO_LIMITS, Amount, Limits
 from sandboxes.lifecycle.models import Quota, RegisteredCluster, Sandbox
 from sandboxes.lifecycle.models.quota import Scope
@@ -288,8 +288,20 @@ def test_the_arithmetic_of_what_does_not_fit_says_what_would_have_to_end(alice: 
     mine, departments = found.lines
     assert mine.text == "You: 2 of 2 sandboxes, this would make 3."
     assert mine.remedy == f"One of these would have to end: {second}, {first}."
-    assert departments.remedy == "1 of its 2 sandboxes would have to end."
+    assert departments.remedy == "1 of its 2 sandboxes would have to end. Those in front come first."
     assert str(queued) not in departments.remedy
+
+
+def test_nobody_is_told_to_end_what_cannot_be_ended(alice: User, ada: User) -> None:
+    limit(Scope.PERSON, "alice", sandboxes=2)
+    kept, free = wish(alice), wish(alice)
+    holds.hold(kept.pk, until=clock.now() + timedelta(days=3), reason="A lawsuit", by=ada)
+    remedy = quota.arithmetic(alice, "", "python").lines[0].remedy
+    assert remedy == f"One of these would have to end: {free}."
+
+    holds.hold(free.pk, until=clock.now() + timedelta(days=3), reason="A lawsuit", by=ada)
+    remedy = quota.arithmetic(alice, "", "python").lines[0].remedy
+    assert remedy == f"{free}, {kept} cannot be ended now: isolated, or under legal hold."
 
 
 def test_the_arithmetic_knows_what_is_on_its_way_out(alice: User) -> None:
@@ -304,6 +316,7 @@ def test_the_arithmetic_of_what_never_fits(alice: User) -> None:
     found = quota.arithmetic(alice, "Research", "python")
     assert not found.fits
     assert "An admin would have to raise the limit." in [line.remedy for line in found.lines]
+    assert not found.possible
 
 
 def test_the_arithmetic_says_when_no_cluster_takes_it(alice: User) -> None:

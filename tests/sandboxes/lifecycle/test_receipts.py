@@ -278,6 +278,7 @@ class TestCommand:
         with pytest.raises(CommandError, match="signature does not match") as refused:
             _told(file(envelope))
         assert refused.value.returncode == 1
+        assert "And this installation's ledger has no entry" in str(refused.value)
 
     def test_one_of_another_installation(self, over: Receipt, file: Callable[[dict[str, Any]], str]) -> None:
         stranger = signing.sign(over.document, Ed25519PrivateKey.generate())
@@ -289,7 +290,7 @@ class TestCommand:
         self, over: Receipt, settings: Any, file: Callable[[dict[str, Any]], str]
     ) -> None:
         forged = signing.sign({**over.document, "owner": "bob"}, signing.private_key(settings.LEDGER_KEY))
-        with pytest.raises(CommandError, match="ledger has no entry") as refused:
+        with pytest.raises(CommandError, match="But this installation's ledger has no entry") as refused:
             _told(file(forged.envelope()))
         assert refused.value.returncode == 1
 

@@ -98,8 +98,9 @@ def another(owner: User) -> Sandbox:
 
 def look() -> None:
     """What beat has done within a few minutes."""
-    RegisteredCluster.objects.update(observe_at=clock.now(), compared_at=None)
-    observing.observe_all()
+    RegisteredCluster.objects.update(compared_at=None)
+    restore.check()
+    observing.observe("simulated")
     Orphan.objects.update(check_at=clock.now())
     Sandbox.objects.filter(next_check_at__isnull=False).update(next_check_at=clock.now())
     engine.sweep()

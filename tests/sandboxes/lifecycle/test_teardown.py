@@ -57,7 +57,7 @@ def box(sandbox: Sandbox, cluster: Cluster, alice: User) -> Sandbox:
     cluster.apply(rendered.access)
     until(lambda: cluster.workspace(name).ready)
     move(sandbox, Phase.PROBING)
-    now, token = clock.now(), digest(index_token(sandbox.pk))
+    now, token = clock.now(), digest(index_token(sandbox))
     move(
         sandbox,
         Phase.READY,
@@ -147,7 +147,7 @@ def test_every_object_is_named_by_uid_asked_to_go_and_seen_gone(
     assert not is_charged(box)
 
 
-WAY = ("RoleBinding", "Deployment", "Namespace")
+WAY = ("RoleBinding", "StatefulSet", "Namespace")
 
 
 def test_the_timeline_tells_each_step_once(box: Sandbox, alice: User) -> None:
@@ -334,13 +334,13 @@ class TestStuck:
         """A permission that was taken from us: the row is not lost in retries, a person is told."""
 
         def forbidden(namespace: str) -> None:
-            raise ClusterRefusedError("deployments.apps is forbidden")
+            raise ClusterRefusedError("statefulsets.apps is forbidden")
 
         with monkeypatch.context() as refused:
             refused.setattr(cluster, "delete_workloads", forbidden)
             start_ending(box, reason="expired")
             work_until(box, Phase.STUCK)
-            assert "deployments.apps is forbidden" in box.blocker
+            assert "statefulsets.apps is forbidden" in box.blocker
         work_until(box, Phase.ENDED)
 
 
@@ -406,7 +406,7 @@ class TestNotAllowed:
         assert box.phase == Phase.ENDING
         assert box.index_token_digest == ""
         kinds = {one.kind for one in cluster.inventory(box.namespace or "") if one.ours}
-        assert {"Deployment", "NetworkPolicy"} <= kinds
+        assert {"StatefulSet", "NetworkPolicy"} <= kinds
         assert not kinds & {"RoleBinding", "Secret"}  # nobody gets in all the same
         assert cluster.pods_left(box.namespace or "")
 

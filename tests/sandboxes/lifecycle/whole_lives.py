@@ -5,18 +5,15 @@ Waits are shortened, and nothing else is: what comes after a failure comes, soon
 
 import contextlib
 import itertools
-import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 from django.conf import settings
-from django.db import connection
 from django.db.models import Sum
 
 from portal.accounts.models import User
@@ -25,24 +22,8 @@ from sandboxes.audit.services import verify
 from sandboxes.cluster import api
 from sandboxes.cluster.canary import canary_namespace
 from sandboxes.cluster.driver import Cluster
-from sandboxes.errors import ConflictError, PetridishError
-from sandboxes.lifecycle import (
-    claims,
-    clock,
-    clusters,
-    egress,
-    engine,
-    expiry,
-    limits,
-    observing,
-    orphans,
-    quota,
-    receipts,
-    registry,
-    services,
-    specs,
-    timing,
-)
+from sandboxes.errors import ConflictError
+from sandboxes.lifecycle import clock, clusters, engine, limits, receipts, registry, services, specs, timing
 from sandboxes.lifecycle.models import Alarm, EngineState, Orphan, Quota, RegisteredCluster, Sandbox, Step
 from sandboxes.lifecycle.models.quota import Scope
 from sandboxes.lifecycle.phases import OVER, Phase
@@ -52,9 +33,6 @@ STALL_SECONDS: Final = 2.0  # longer than that, as 30 s and more are longer than
 _SHORTER: Final = 20  # times
 _LEASE: Final = timedelta(hours=4)
 _WAY: Final = ("pending", "provisioning", "probing", "ready")
-TASKS: Final[tuple[Callable[[], object], ...]] = (
-    expiry.run, observing.observe_all, orphans.sweep, quota.admit, egress.end_due,
-)  # fmt: skip
 
 
 def shorten_waits(put: Callable[[Any, str, Any], None], *, read_seconds: float = READ_SECONDS) -> None:
@@ -153,63 +131,6 @@ def live_until_over(
             look_at = time.monotonic() + 0.5
         time.sleep(0.1)
     assert Sandbox.objects.filter(pk__in=ids).count() == len(ids)
-
-
-@contextmanager
-def beat(every: float = 2.0) -> Iterator[Counter[str]]:
-    """What else a worker is asked to do, again and again, mostly as often as in earnest; counts what was done."""
-    stop, done = threading.Event(), Counter[str]()
-
-    def run() -> None:
-        try:
-            while not stop.wait(every):
-                done.update(map(do, TASKS))
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=run, name="beat", daemon=True)
-    thread.start()
-    try:
-        yield done
-    finally:
-        stop.set()
-        thread.join(60)
-    assert {name.partition(" ")[0] for name in done} >= {_name(task) for task in TASKS}
-
-
-@contextmanager
-def always_at(number: int) -> Iterator[None]:
-    """Somebody who works on this sandbox again and again, due or not."""
-    stop = threading.Event()
-
-    def work() -> None:
-        try:
-            while not stop.is_set():
-                engine.reconcile(number)
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(30)
-        claims.leave()
-
-
-def do(task: Callable[[], object]) -> str:
-    """As the queue does it: a task that fails is only told of, and comes again."""
-    try:
-        task()
-    except PetridishError:
-        return f"{_name(task)} failed"
-    return _name(task)
-
-
-def _name(task: Callable[[], object]) -> str:
-    return f"{task.__module__.rpartition('.')[2]}.{task.__name__}"
 
 
 # ---- how it has to end

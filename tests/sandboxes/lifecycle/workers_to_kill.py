@@ -56,6 +56,8 @@ def nursery(hands: int, **settings: str) -> Iterator[Nursery]:
             yield Nursery(process)
         finally:
             process.kill()
+            assert process.stdout is not None
+            process.stdout.read()  # ends when the last of them has: each holds the other end
 
 
 def main() -> None:
@@ -83,7 +85,7 @@ def main() -> None:
 
 def _work(life: int, hands: int) -> None:
     from sandboxes.lifecycle.crew import Crew
-    from tests.sandboxes.lifecycle.whole_lives import TASKS, do
+    from tests.sandboxes.lifecycle.beside import TASKS, do
 
     def end_with_the_nursery() -> None:
         os.read(life, 1)

@@ -68,6 +68,11 @@ def _change(batch: FetchBatch) -> None:
     Fetch.objects.filter(project="numpy").update(project="nunpy")
 
 
+def _move(batch: FetchBatch) -> None:
+    """As if it had come from elsewhere."""
+    Fetch.objects.filter(project="numpy").update(ecosystem="npm")
+
+
 def _remove(batch: FetchBatch) -> None:
     Fetch.objects.filter(project="numpy").delete()
 
@@ -92,7 +97,7 @@ def _change_both(batch: FetchBatch) -> None:
     assert rows == batch.rows
 
 
-@pytest.mark.parametrize("tamper", [_change, _remove, _fill_the_gap, _swap, _change_both])
+@pytest.mark.parametrize("tamper", [_change, _move, _remove, _fill_the_gap, _swap, _change_both])
 def test_tampering_is_seen(sealed: FetchBatch, tamper: Callable[[FetchBatch], None]) -> None:
     assert services.verify_batch(sealed)
     tamper(sealed)
@@ -123,6 +128,12 @@ def test_the_digest_will_be_the_same_in_ten_years() -> None:
         1,
         "109bf7bea92d14920c8d424c9ac39611eecd4ff90f8867b97df862ea58473fac",
     )
+
+
+@pytest.mark.parametrize("column", ["refused", "withheld", "withheld_by"])
+def test_what_policy_said_is_sealed_too_and_cannot_be_added_later(sealed: FetchBatch, column: str) -> None:
+    Fetch.objects.filter(pk=sealed.last_id).update(**{column: "cooldown"})
+    assert not services.verify_batch(sealed)
 
 
 def test_the_task_has_the_name_that_beat_sends(fetched: Put) -> None:

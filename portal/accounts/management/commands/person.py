@@ -1,4 +1,4 @@
-"""`manage.py person NAME`: adds a person or changes a role; how an installation gets its first admin."""
+"""`manage.py person NAME`: adds a person, changes a role, disables; how an installation gets its first admin."""
 
 from argparse import ArgumentParser
 
@@ -12,17 +12,25 @@ from sandboxes.errors import PetridishError
 
 class Command(BaseCommand):
     help = (
-        "Adds a person or changes a role. A password is set with changepassword; single sign-on needs none."
+        "Adds a person who is not there yet, or changes the role of one who is; with --disable or --enable, "
+        "of one who is there only. A password is set with changepassword; single sign-on needs none."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("username")
-        parser.add_argument("--role", choices=[*Role], default=None)
-        parser.add_argument("--display-name", default="")
-        parser.add_argument("--department", default="")
-        parser.add_argument("--email", default="")
-        parser.add_argument("--disable", action="store_true", help="end their sessions and tokens")
-        parser.add_argument("--enable", action="store_true")
+        parser.add_argument("username", help="whom: the name they sign in with")
+        parser.add_argument(
+            "--role",
+            choices=[str(role) for role in Role],
+            default=None,
+            help="what they may do; who is added is an employee if left out",
+        )
+        parser.add_argument("--display-name", default="", help="only for one who is added")
+        parser.add_argument("--department", default="", help="only for one who is added")
+        parser.add_argument("--email", default="", help="only for one who is added")
+        parser.add_argument(
+            "--disable", action="store_true", help="end their sessions and tokens, isolate their sandboxes"
+        )
+        parser.add_argument("--enable", action="store_true", help="let them sign in again; releases nothing")
 
     def handle(
         self,
@@ -39,7 +47,10 @@ class Command(BaseCommand):
         if disable and enable:
             raise CommandError("--disable and --enable: choose one.")
         try:
-            person = User.objects.filter(username=username).first() or add_person(
+            person = User.objects.filter(username=username).first()
+            if person is None and (disable or enable):
+                raise CommandError(f"There is no person named {username}; nothing was changed.")
+            person = person or add_person(
                 username=username, display_name=display_name, department=department, email=email, by=None
             )
             if role is not None:

@@ -1,5 +1,5 @@
-// The little that HTML and htmx cannot do: clocks that count down, copying, and keeping
-// the focus where it is when a live part is drawn anew around a form that is preserved.
+// The little that HTML and htmx cannot do: clocks that count down, copying, tables that stack on a
+// phone, and keeping the focus where it is when a live part is drawn anew around a form that is preserved.
 "use strict";
 
 const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
@@ -37,6 +37,17 @@ async function copy(button) {
   setTimeout(() => { button.textContent = "Copy"; }, 2500);
 }
 
+// On a narrow screen a row is a block, and each cell of it says what it is. Without this, tables scroll.
+function label() {
+  for (const table of document.querySelectorAll(".scroll table:not(.stacks)")) {
+    const names = [...table.querySelectorAll("thead th")].map((th) => (th.querySelector(".spoken") ? "" : th.textContent));
+    for (const row of table.tBodies[0]?.rows ?? []) {
+      [...row.cells].forEach((cell, at) => { if (names[at] && cell.localName === "td") cell.dataset.label = names[at]; });
+    }
+    table.classList.add("stacks");
+  }
+}
+
 // What is said to screen readers is said once, however often the part is drawn.
 document.addEventListener("htmx:oobBeforeSwap", (event) => {
   const { target, fragment } = event.detail;
@@ -45,14 +56,18 @@ document.addEventListener("htmx:oobBeforeSwap", (event) => {
 
 let focused = null;
 document.addEventListener("htmx:beforeSwap", () => { focused = document.activeElement; });
-document.addEventListener("htmx:afterSettle", () => {
-  if (focused?.isConnected && document.activeElement === document.body) focused.focus({ preventScroll: true });
+document.addEventListener("htmx:afterSettle", ({ target }) => {
+  if (document.activeElement !== document.body) return;
+  // A part that takes the place of what was pressed says what has the focus then.
+  const next = focused?.isConnected ? focused : document.getElementById(target.dataset.focus);
+  next?.focus({ preventScroll: true });
 });
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-copy]");
   if (button) copy(button);
 });
-document.addEventListener("DOMContentLoaded", tick);
-document.addEventListener("htmx:afterSwap", tick);
+for (const drawn of ["DOMContentLoaded", "htmx:afterSwap"]) {
+  document.addEventListener(drawn, () => { tick(); label(); });
+}
 setInterval(tick, 1000);

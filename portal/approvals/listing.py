@@ -1,0 +1,57 @@
+"""What the index keeps of a project, as policy wants to know it: from a page of PyPI's, or a packument of npm's."""
+
+from collections.abc import Iterable
+
+from sandboxes.index.candidates import Stated, candidate, replacements
+from sandboxes.index.knowledge import Knowledge
+from sandboxes.index.models import Packument, Project, Tarball
+from sandboxes.index.npm import packument, view
+from sandboxes.index.page import FORMAT, File, Page
+from sandboxes.index.policy.facts import Candidate, Ecosystem, Screening
+from sandboxes.screening.models import Verdict
+from sandboxes.screening.queries import against
+
+type Listed = tuple[File, Candidate]
+
+
+def listing(ecosystem: Ecosystem, project: str) -> list[Listed] | None:
+    """Every file by its name, with what screening and advisories say; None: there is no page of the project."""
+    found = _packument(project) if ecosystem is Ecosystem.NPM else _page(project)
+    if found is None:
+        return None
+    knowledge = _knowledge(ecosystem, project, [file.sha256 for _, file in found if file.sha256])
+    informed = [(about.file, knowledge.informed(file, about.replaces)) for about, file in found]
+    return sorted(informed, key=lambda listed: listed[0].filename)
+
+
+def _page(project: str) -> list[tuple[Stated, Candidate]] | None:
+    row = Project.objects.filter(pk=project, format=FORMAT).exclude(document=None).first()
+    if row is None or row.document is None:
+        return None
+    page = Page.load(bytes(row.document))
+    before = replacements(page)
+    found = [Stated(page.project, file, page.source, before.get(file.version, "")) for file in page.files]
+    return [(about, candidate(about)) for about in found]
+
+
+def _packument(project: str) -> list[tuple[Stated, Candidate]] | None:
+    """A tarball whose bytes the index has is known by them; of the others the packument's word counts."""
+    rows = Packument.objects.filter(pk=project, format=packument.FORMAT).exclude(document=None)
+    row = rows.first()
+    if row is None or row.document is None:
+        return None
+    kept = packument.Packument.load(bytes(row.document))
+    before = view.replacements(kept)
+    tarballs = Tarball.objects.filter(package=project).order_by("id")
+    stored = {tarball.version: view.Stored(tarball.sha256, tarball.size) for tarball in tarballs}
+    found = [
+        view.stated(kept, release, before.get(release.version, ""), stored.get(release.version))
+        for release in kept.releases
+    ]
+    return [(about, view.npm_candidate(about)) for about in found]
+
+
+def _knowledge(ecosystem: Ecosystem, project: str, hashes: Iterable[str]) -> Knowledge:
+    rows = Verdict.objects.filter(sha256__in=list(hashes)).values_list("sha256", "state")
+    verdicts = {sha256: Screening(state) for sha256, state in rows}
+    return Knowledge(None, against(ecosystem, [project]).get(project), verdicts)
