@@ -35,6 +35,10 @@ FOREIGN = (
     "IMAGE_REGISTRIES",
     "INDEX_BIND",
     "INDEX_PORT",
+    "INDEX_PROCESSES",
+    "INDEX_STORAGE",
+    "INDEX_STORAGE_MAX",
+    "INDEX_STORAGE_REDIRECT",
     "INDEX_UPSTREAM",
     "INDEX_URL",
     "INSTALLATION_ID",
@@ -56,7 +60,7 @@ TUNING = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"
 def pytest_load_initial_conftests() -> None:
     if RUN in os.environ:  # an xdist worker, or pytest inside a test
         return
-    foreign = [*FOREIGN, *(name for name in os.environ if name.startswith(("OIDC_", "SAML_")))]
+    foreign = [*FOREIGN, *(name for name in os.environ if name.startswith(("AWS_", "OIDC_", "SAML_")))]
     for name in foreign:
         os.environ.pop(name, None)
     run = str(os.getpid())

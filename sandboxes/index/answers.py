@@ -1,16 +1,21 @@
-"""Prepares answers: finds what is asked for and has its first bytes at hand, but sends nothing."""
+"""Prepares answers: finds what is asked for, decides it, and has its first bytes at hand, but sends nothing."""
 
+import asyncio
 import hashlib
 from functools import partial
 
 from aiohttp import web
 
+from sandboxes.index.candidates import Stated
 from sandboxes.index.core_metadata import MetadataCheck
+from sandboxes.index.extraction import Extraction
 from sandboxes.index.file_answer import FileAnswer, connected, unchanged
-from sandboxes.index.files import Files, Wanted
+from sandboxes.index.files import Files, Wanted, blob_of
 from sandboxes.index.flight import Blob, Flight
-from sandboxes.index.negotiation import Form
+from sandboxes.index.judge import Judge
+from sandboxes.index.negotiation import Coding, Form
 from sandboxes.index.page_answer import Bodies, PageAnswer
+from sandboxes.index.policy.waivers import Subject
 from sandboxes.index.projects import Projects
 from sandboxes.index.recorder import Received
 from sandboxes.index.render import render_names, render_page
@@ -22,40 +27,81 @@ _VERIFIED_FIRST = 256 * 1024
 
 
 class Answers:
-    def __init__(self, projects: Projects, files: Files, transfers: Transfers, store: Store) -> None:
+    def __init__(
+        self,
+        judge: Judge,
+        projects: Projects,
+        files: Files,
+        transfers: Transfers,
+        store: Store,
+        extraction: Extraction,
+        index_url: str = "",
+    ) -> None:
+        """`index_url`: the index's own, as sandboxes know it."""
+        self._judge = judge
         self._projects = projects
         self._files = files
         self._transfers = transfers
         self._store = store
+        self._extraction = extraction
+        self._index_url = index_url
         self._bodies = Bodies()
         self._metadata = MetadataCheck(store)
 
-    async def names(self, form: Form, packed: bool) -> PageAnswer:
+    async def names(self, form: Form, coding: Coding) -> PageAnswer:
         names = await self._projects.names()
         digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
         return PageAnswer(
-            await self._bodies.get(digest, form, packed, len(names), lambda: render_names(names, form))
+            await self._bodies.get(digest, form, coding, len(names), lambda: render_names(names, form))
         )
 
-    async def page(self, project: str, form: Form, packed: bool) -> PageAnswer:
+    async def page(self, subject: Subject, project: str, form: Form, coding: Coding) -> PageAnswer:
+        """As policy lets `subject` see it; whatever it refuses, the page itself is always given."""
         shown = await self._projects.page(project)
+        self._extraction.page_shown(shown)
+        view = await self._judge.view(subject, shown)
         page = shown.page
         render = self._bodies.get(
-            shown.digest, form, packed, len(page.files), lambda: render_page(page, form)
+            f"{shown.digest}{view.digest}{self._index_url}",
+            form,
+            coding,
+            len(page.files),
+            lambda: render_page(page, form, view.marks, self._index_url),
         )
-        return PageAnswer(await render, shown.stale)
+        return PageAnswer(await render, shown.stale, withheld=view.withheld, settled_until=view.settled_until)
 
-    async def file(self, request: web.Request, wanted: Wanted, sandbox: int) -> FileAnswer:
-        """`sandbox` is who asks: a download that starts is counted as that sandbox's."""
-        file, blob = await self._files.find(wanted)
-        flight = await self._flight(request, wanted, blob, sandbox)
+    async def file(self, request: web.Request, wanted: Wanted, subject: Subject) -> FileAnswer:
+        """The same for the file, its metadata, HEAD and ranges: found, decided, and only then touched."""
+        stated, blob = await self._files.find(wanted)
+        if not await self._judge.check(subject, stated):
+            await self._on_hold(request, stated, subject)
+        file = stated.file
+        flight = await self._flight(request, wanted, blob, subject.sandbox)
         if wanted.metadata:
             await self._metadata.check(blob.sha256, wanted.project, file.version, blob.what)
-        size = self._size(blob, flight)
+        size = await self._size(blob, flight)
         # Also for a part of a file and for a 304 (the client has it): better an install too many than one too few.
         given = request.method == "GET" and not wanted.metadata
         received = Received(file.version, file.sha256, size) if given else None
+        if given:
+            self._extraction.file_given(stated)
         return FileAnswer(blob, size, self._store, flight, received)
+
+    async def _on_hold(self, request: web.Request, stated: Stated, subject: Subject) -> None:
+        """Fetches the file meanwhile, so there is something to screen, and gives none of it away."""
+        blob = blob_of(stated)
+        flight = await self._transfers.join(blob, subject.sandbox) if blob else None
+        waiting = [asyncio.create_task(self._judge.wait(subject, stated))]
+        if flight is not None:  # who waits for the verdict follows the download too, or it would be forsaken
+            waiting.append(asyncio.create_task(flight.kept(partial(connected, request))))
+        try:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _flight(self, request: web.Request, wanted: Wanted, blob: Blob, sandbox: int) -> Flight | None:
         """The flight to follow, far enough to begin answering; None when the blob is stored or no bytes will leave."""
@@ -68,13 +114,15 @@ class Answers:
         await flight.opened(present)
         small = flight.length is None or flight.length <= _VERIFIED_FIRST
         # A part of a file, or its mere size, is answered from the store; a download is followed from its start only.
-        if small or wanted.metadata or request.method == "HEAD" or "Range" in request.headers:
+        if wanted.metadata or request.method == "HEAD" or "Range" in request.headers:
             await flight.kept(present)
+        elif small:
+            await flight.verified(present)
         return flight
 
-    def _size(self, blob: Blob, flight: Flight | None) -> int:
+    async def _size(self, blob: Blob, flight: Flight | None) -> int:
         """While it arrives, the upstream's word (checked at the end); else what is stored; else the page's word."""
         if flight is not None and flight.live and flight.length is not None:
             return flight.length
-        stored = self._store.size(blob.sha256)
+        stored = await self._store.size(blob.sha256)
         return stored if stored is not None else blob.size or 0

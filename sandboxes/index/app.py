@@ -5,41 +5,79 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from sandboxes.index.answers import Answers
+from sandboxes.index.book import Book
 from sandboxes.index.config import Config
 from sandboxes.index.database import Database
+from sandboxes.index.extraction import Extraction, WheelOrigin
 from sandboxes.index.files import Files
 from sandboxes.index.gate import Gate
 from sandboxes.index.identity import Identities
+from sandboxes.index.judge import Judge
+from sandboxes.index.knowledge import Advisor
+from sandboxes.index.listener import Listener
+from sandboxes.index.npm.parts import Npm
 from sandboxes.index.problems import problems
 from sandboxes.index.projects import Projects
+from sandboxes.index.provenance import Provenances
+from sandboxes.index.quick import Quick
 from sandboxes.index.recorder import Recorder
 from sandboxes.index.routes import Routes
+from sandboxes.index.storage.leases import Leases
 from sandboxes.index.store import Store
+from sandboxes.index.tally import Tally
 from sandboxes.index.transfers import Transfers
-from sandboxes.index.upstream import Upstream
+from sandboxes.index.troubles import Troubles
+from sandboxes.index.upstreams import Upstreams
+
+QUICK = web.AppKey("quick", Quick)
 
 
-async def make_app(config: Config) -> web.Application:
-    """The application, all parts made; nothing is opened before it starts. Needs a running loop."""
+async def make_app(config: Config, gate: Gate | None = None) -> web.Application:
+    """The application, all parts made; nothing is opened before it starts. Needs a running loop.
+
+    `gate` is for others than sandboxes (`prefetch.py`).
+    """
     database = Database(config.database_url)
-    store = Store(config.folder)
-    upstream = Upstream(config.upstream)
+    store = Store(
+        config.folder, storage=config.storage, redirect=config.storage_redirect, most=config.storage_max
+    )
+    upstream = Upstreams(config.sources)
     projects = Projects(database, upstream)
-    transfers = Transfers(store, upstream)
-    answers = Answers(projects, Files(database, store, projects), transfers, store)
-    gate = Gate(Identities(database), Recorder(database))
+    leases = Leases(config.database_url)
+    origin = WheelOrigin(store, upstream)
+    transfers = Transfers(store, origin, leases, Troubles(database))
+    book = Book(database, Listener(config.database_url))
+    judge = Judge(book, Advisor(database), config.public_url)
+    extraction = Extraction(database, store, projects, origin, transfers)
+    answers = Answers(
+        judge, projects, Files(database, store, projects), transfers, store, extraction, config.url
+    )
+    npm = Npm(config, database, store, leases, book)
+    recorder, tally = Recorder(database), Tally(database)
+    quick = Quick(book, tally)
+    gate = gate or Gate(Identities(database), recorder, quick)
 
     async def opened(app: web.Application) -> AsyncIterator[None]:
         """Handlers have ended, or were cut, when the second half runs."""
         store.open()
+        leases.open(store.place.identity())
         await database.open()
+        book.open()
         yield
+        await recorder.close()
+        await tally.close()
+        await extraction.close()
+        await book.close()
         await transfers.close()
+        await npm.close()
+        await leases.close()
         await projects.close()
         await upstream.close()
         await database.close()
 
     app = web.Application(middlewares=[problems])
-    app.add_routes(Routes(gate, answers, database).table())
+    app.add_routes(Routes(gate, answers, Provenances(projects, judge, upstream), database).table())
+    app.add_routes(npm.table(gate))
     app.cleanup_ctx.append(opened)
+    app[QUICK] = quick
     return app

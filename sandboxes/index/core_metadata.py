@@ -36,10 +36,10 @@ class MetadataCheck:
         key = (sha256, project, version)
         if self._good.get(key):
             return
-        if (self._store.size(sha256) or 0) > LARGEST:
+        if (await self._store.size(sha256) or 0) > LARGEST:
             raise UpstreamError(f"{what} is larger than {LARGEST >> 20} MiB.")
         async with self._checking:
-            data = await asyncio.to_thread(self._store.read, sha256)
+            data = await self._store.read(sha256)
             if not await asyncio.to_thread(is_metadata_of, data, project, version):
                 raise UpstreamError(f"{what} is no metadata of {project} {version}.")
         self._good.put(key, True)

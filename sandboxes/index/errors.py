@@ -4,6 +4,9 @@ The message is shown to a person by pip and uv (as reason phrase and problem
 details), so it never contains a credential or an upstream URL.
 """
 
+from dataclasses import dataclass
+from datetime import datetime
+
 from sandboxes.errors import PermanentError, RefusedError, TemporaryError
 
 RETRY_AFTER = 2.0  # seconds; pip and uv wait this long and try again
@@ -19,6 +22,29 @@ class UnknownError(PermanentError):
     """There is no such project or file."""
 
     code = "not_found"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a person is told of a file that policy does not give; written in `refusals.py`."""
+
+    rule: str
+    title: str  # the rule in a few words
+    phrase: str  # for the status line: printable ASCII, short
+    detail: str  # everything
+    why: str  # the URL of the page that explains it
+    until: datetime | None  # when it opens by itself
+    waivable: bool
+
+
+class NotGivenError(RefusedError):
+    """Policy does not give this file to this sandbox."""
+
+    code = "policy"
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.detail)
+        self.refusal = refusal
 
 
 class NotAcceptableError(PermanentError):

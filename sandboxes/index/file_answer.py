@@ -1,22 +1,30 @@
-"""A file, or its metadata, as an answer: from the store with ranges, or following its download."""
+"""A file, or its metadata, as an answer: from the store with ranges, or following its flight."""
 
 import asyncio
 import logging
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from functools import partial
+from typing import BinaryIO, cast
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from sandboxes.errors import PetridishError
 from sandboxes.index.errors import UnavailableError
-from sandboxes.index.flight import Blob, Flight
+from sandboxes.index.flight import Blob, Flight, Part
 from sandboxes.index.ranges import Span, UnsatisfiableError, span_of
 from sandboxes.index.recorder import Received
 from sandboxes.index.store import Store
+from sandboxes.index.withheld import Withheld
 
 logger = logging.getLogger(__name__)
+
+_AT_ONCE = 64 * 1024  # bytes that leave together with the answer's head
+_PIECE = 8 * 1024 * 1024  # bytes given to the kernel at a time …
+_TAKEN_IN = 300.0  # … and seconds in which the client has to take them
+_READ = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,10 @@ class FileAnswer:
     flight: Flight | None
     received: Received | None
 
+    @property
+    def withheld(self) -> Withheld | None:
+        return None
+
     async def send(self, request: web.Request) -> web.StreamResponse:
         headers = {
             "Content-Type": "application/octet-stream",  # never by name: a .tar.gz is no encoded .tar
@@ -40,8 +52,8 @@ class FileAnswer:
             return web.Response(status=304, headers=headers)
         if self.flight is not None and self.flight.failure is not None:
             raise self.flight.failure
-        if self.flight is not None and self.flight.live:
-            return await _follow(request, self.flight, self.size, headers)
+        if self.flight is not None and self.flight.live and request.method != "HEAD":
+            return await _follow(request, self.flight, headers)
         return await self._send_stored(request, headers)
 
     async def _send_stored(self, request: web.Request, headers: dict[str, str]) -> web.StreamResponse:
@@ -54,24 +66,42 @@ class FileAnswer:
         if span is not None:
             status = 206
             headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{self.size}"
-        response = web.StreamResponse(status=status, headers=headers)
-        return await self._send_span(request, response, span or Span(0, self.size))
+        return await self._send_span(request, status, headers, span or Span(0, self.size))
 
     async def _send_span(
-        self, request: web.Request, response: web.StreamResponse, span: Span
+        self, request: web.Request, status: int, headers: dict[str, str], span: Span
     ) -> web.StreamResponse:
-        response.content_length = span.length
         if request.method == "HEAD" or span.length == 0:
+            response = web.StreamResponse(status=status, headers=headers)
+            response.content_length = span.length
             await response.prepare(request)
             return response
-        try:
-            file = self.store.place(self.blob.sha256).open("rb")
-        except OSError as error:
-            raise UnavailableError(f"The index cannot read {self.blob.what}.") from error
-        with file, _cut_on_failure(request):
-            await response.prepare(request)
-            await _sendfile(request, file, span)
-            await response.write_eof()
+        file = self.store.place.file(self.blob.sha256)
+        if file is not None:
+            with file:
+                return await _send_file(request, status, headers, file, span)
+        link = await self.store.place.link(self.blob.sha256)
+        if link is not None:
+            return web.Response(status=302, headers={"Location": link, "Cache-Control": "no-store"})
+        return await self._relay(request, status, headers, span)
+
+    async def _relay(
+        self, request: web.Request, status: int, headers: dict[str, str], span: Span
+    ) -> web.StreamResponse:
+        """From elsewhere. Its first bytes must be here before the answer begins: else it is a readable error."""
+        response = web.StreamResponse(status=status, headers=headers)
+        response.content_length = span.length
+        async with aclosing(self.store.place.stream(self.blob.sha256, span)) as pieces:
+            piece, left = await anext(pieces, b""), span.length
+            with _cut_on_failure(request):
+                await response.prepare(request)
+                while piece:
+                    left -= len(piece)
+                    await _write(response, piece)
+                    piece = await anext(pieces, b"")
+                if left:
+                    raise UnavailableError(f"The index's storage has another {self.blob.what}.")
+                await response.write_eof()
         return response
 
     def _span(self, request: web.Request) -> Span | None:
@@ -89,25 +119,76 @@ def unchanged(request: web.Request, blob: Blob) -> bool:
     return any(tag.value in (blob.sha256, "*") for tag in request.if_none_match or ())
 
 
-async def _sendfile(request: web.Request, file: BinaryIO, span: Span) -> None:
+def connected(request: web.Request) -> bool:
+    """Whether the client is still there; it may have hung up while nothing was sent to it."""
+    return request.transport is not None and not request.transport.is_closing()
+
+
+async def _send_file(
+    request: web.Request, status: int, headers: dict[str, str], file: BinaryIO, span: Span
+) -> web.StreamResponse:
+    if span.length <= _AT_ONCE:
+        data = os.pread(file.fileno(), span.length, span.start)
+        return web.Response(status=status, headers=headers, body=data)
+    response = web.StreamResponse(status=status, headers=headers)
+    response.content_length = span.length
+    with _cut_on_failure(request):
+        await response.prepare(request)
+        for start in range(span.start, span.stop, _PIECE):
+            await _sendfile(request, Part(file, start, min(_PIECE, span.stop - start)))
+        await response.write_eof()
+    return response
+
+
+async def _follow(request: web.Request, flight: Flight, headers: dict[str, str]) -> web.StreamResponse:
+    """The whole file as it arrives; when it fails, the connection is cut before the answer is complete."""
+    response = web.StreamResponse(headers=headers)
+    if flight.length is not None:
+        response.content_length = flight.length
+    elif request.version >= HttpVersion11:
+        response.enable_chunked_encoding()  # only so is a cut one known from a complete one
+    else:
+        raise UnavailableError("The index does not know the file's size yet; try again.")
+    with flight.follow(partial(connected, request)) as seat, _cut_on_failure(request):
+        await response.prepare(request)
+        while (piece := await seat.next()) is not None:
+            seat.sent_on(await _send(request, response, piece))
+        await response.write_eof()
+    return response
+
+
+async def _send(request: web.Request, response: web.StreamResponse, piece: Part | memoryview) -> int:
+    """How many bytes left."""
+    if isinstance(piece, memoryview):
+        await _write(response, piece)
+        return len(piece)
+    if not response.chunked:
+        await _sendfile(request, piece)
+        return piece.length
+    data = os.pread(piece.file.fileno(), min(piece.length, _READ), piece.start)
+    await _write(response, data)
+    return len(data)
+
+
+async def _write(response: web.StreamResponse, data: bytes | memoryview) -> None:
+    async with asyncio.timeout(_TAKEN_IN):
+        await response.write(data)
+
+
+async def _sendfile(request: web.Request, part: Part) -> None:
+    """From the page cache to the socket, by the kernel: no byte of it passes through this process.
+
+    That is why the loop is asyncio's own: uvloop knows no sendfile.
+    """
     transport = request.transport
     if transport is None or transport.is_closing():
         raise ConnectionResetError("the client hung up")
-    await asyncio.get_running_loop().sendfile(transport, file, span.start, span.length)
-
-
-async def _follow(
-    request: web.Request, flight: Flight, size: int, headers: dict[str, str]
-) -> web.StreamResponse:
-    """The whole file as it arrives; when it fails, the connection is cut before the answer is complete."""
-    response = web.StreamResponse(headers=headers)
-    response.content_length = size
-    with flight.follow(lambda: connected(request)) as chunks, _cut_on_failure(request):
-        await response.prepare(request)
-        async for chunk in chunks:
-            await response.write(chunk)
-        await response.write_eof()
-    return response
+    async with asyncio.timeout(_TAKEN_IN):
+        sent = await asyncio.get_running_loop().sendfile(
+            cast("asyncio.WriteTransport", transport), part.file, part.start, part.length
+        )
+    if sent != part.length:
+        raise UnavailableError("A file became shorter while it was sent.")
 
 
 @contextmanager
@@ -115,7 +196,7 @@ def _cut_on_failure(request: web.Request) -> Iterator[None]:
     """An answer that began and cannot end as promised ends with its connection, so nobody takes it for complete."""
     try:
         yield
-    except (PetridishError, ConnectionError) as error:
+    except (PetridishError, ConnectionError, TimeoutError) as error:
         logger.info("%s cut: %s", request.path, error)
         _abort(request)
     except Exception:
@@ -126,8 +207,3 @@ def _cut_on_failure(request: web.Request) -> Iterator[None]:
 def _abort(request: web.Request) -> None:
     if request.transport is not None:
         request.transport.abort()
-
-
-def connected(request: web.Request) -> bool:
-    """Whether the client is still there; it may have hung up while nothing was sent to it."""
-    return request.transport is not None and not request.transport.is_closing()

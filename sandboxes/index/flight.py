@@ -1,216 +1,314 @@
-"""One download of one blob, and any number of clients that follow it while it grows.
+"""One file that arrives, and any number of clients that follow it while it grows.
 
-The download writes to a draft in the store; followers read the same bytes back
-from the page cache, so memory does not grow with files or clients. Its last
-`HELD_BACK` bytes are given to nobody until size and sha256 were verified and the
-file was kept: whoever follows a download that fails has an incomplete file, and
-its connection is cut, so no client ever sees a bad file as a complete one.
+It is written to a draft on the disk; followers are sent its bytes from there by the kernel, so memory
+does not grow with files or clients. Its last `HELD_BACK` bytes are given to nobody until size and sha256
+were verified: whoever follows a file that fails has an incomplete one, and its connection is cut, so no
+client ever sees a bad file as a complete one. What the disk has no room for comes through a small window
+in memory instead, which waits for its slowest follower.
 
-The download is a task of its own. Clients come and go; it runs on while one of
-them is there, and shortly beyond, so a client that tries again finds it. It ends
-early when nobody is left, when it is slower than any use, or when the disk fills.
+A flight says what followers may have. Who brings the bytes is not its matter: `leading.py` when this process
+fetches them, `trailing.py` when another one does.
 """
 
 import asyncio
 import hashlib
-import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
+from typing import BinaryIO
 
 from sandboxes.errors import PetridishError
-from sandboxes.index.errors import UnavailableError, UpstreamError
-from sandboxes.index.store import Store
-from sandboxes.index.upstream import Download, Upstream
-
-logger = logging.getLogger(__name__)
+from sandboxes.index.errors import UnavailableError
+from sandboxes.index.storage.window import Window
 
 HELD_BACK = 64 * 1024  # bytes
-_CHUNK = 256 * 1024
-_LOOK = 1.0  # seconds between looks at whether to go on
-_FORSAKEN = 10.0  # seconds without a client
-_START = 30.0  # seconds until the average speed counts
-_SLOWEST = 64 * 1024  # bytes per second on average
+LOOK = 1.0  # seconds between looks at whether to go on
+_PIECE = 8 * 1024 * 1024  # bytes sent at a time
+_STRIDE = 512 * 1024  # bytes that arrive until followers are woken …
+_PAUSE = 0.01  # … or seconds, if these are over before: fifty of them need not run for each packet
+_BOARDING = 2.0  # seconds that a client which was told of the flight has until it follows
+_STALLED = 30.0  # seconds that the window waits for a follower that takes nothing
+
+# By the length of a digest in hex: npm names tarballs by SHA-512.
+ALGORITHMS = {64: "sha256", 96: "sha384", 128: "sha512"}
+
+type Present = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Blob:
     """Bytes that can be verified: what they must hash to, and where they are. `size` None: not known before."""
 
-    sha256: str
+    sha256: str  # or a longer digest: see `ALGORITHMS`
     size: int | None
     url: str
     what: str  # its name in messages
     largest: int | None = None  # bytes it may have at most
+    source: str = ""  # the upstream whose page names the URL
+
+    def hasher(self) -> "hashlib._Hash":
+        """What its bytes are to be put through to come to its digest."""
+        return hashlib.new(ALGORITHMS[len(self.sha256)])
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes on the disk."""
+
+    file: BinaryIO
+    start: int
+    length: int
 
 
 class Flight:
-    def __init__(self, blob: Blob, store: Store, upstream: Upstream) -> None:
+    def __init__(self, blob: Blob) -> None:
         self.blob = blob
-        self.length = blob.size  # once `opened`: what the upstream says, if it says anything
-        self._store = store
-        self._upstream = upstream
-        self._draft = store.draft()
-        self._pulse = asyncio.Event()  # set, and replaced, at each change below
-        self._opened = False
-        self._written = 0
-        self._kept = False
-        self._failure: PetridishError | None = None
-        self._started = monotonic()
-        self._followers = 0
-        self._wanted_at = self._started  # when a client that waits was last seen
+        self.length = (
+            blob.size
+        )  # once opened: what the upstream says, if it says anything; at the end what it is
+        self.failure: PetridishError | None = None
+        self.written = 0
+        self.window: Window | None = None
+        self.disk_end = 0  # once there is a window: where it begins to be needed
+        self._descriptor: int | None = None
+        self._pulse = asyncio.Event()  # set, and replaced, when followers are to look again
+        self._taken = asyncio.Event()  # set when a follower has taken something from the window
+        self._told = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._opened = self._verified = self._stored = self._ended = False
+        self._seats: set[Seat] = set()
+        self._boarding = 0
+        self._wanted_at = self._boarded_at = monotonic()
 
-    async def run(self) -> None:
-        """Downloads, verifies, keeps. Never raises but for cancellation: followers get the failure."""
-        try:
-            with self._draft:
-                self._verify(await self._watched())
-                await self._draft.keep(self.blob.sha256)
-                self._kept = True
-        except PetridishError as error:
-            logger.warning("%s not stored: %s", self.blob.what, error)
-            self._failure = error
-        except BaseException as error:
-            self._failure = UnavailableError("The index is stopping, or broke; try again.")
-            if not isinstance(error, asyncio.CancelledError):
-                logger.exception("%s not stored", self.blob.what)
-            raise
-        finally:
-            self._change()
-
-    async def _watched(self) -> str:
-        """The sha256 of all that was received, unless something says to end before."""
-        receiving = asyncio.create_task(self._download())
-        try:
-            while not (await asyncio.wait([receiving], timeout=_LOOK))[0]:
-                self._check_worth()
-            return await receiving
-        finally:
-            receiving.cancel()
-            await asyncio.gather(receiving, return_exceptions=True)  # it writes to the draft: first it ends
-
-    def _check_worth(self) -> None:
-        """Raises when the download is not worth going on."""
-        now = monotonic()
-        if not self._followers and now - self._wanted_at > _FORSAKEN:
-            raise UnavailableError(f"Nobody waited for {self.blob.what} any more; try again.")
-        if self._written < (now - self._started - _START) * _SLOWEST:
-            raise UpstreamError(f"The upstream sends {self.blob.what} too slowly.")
-        self._store.check_room(0)
-
-    async def _download(self) -> str:
-        async with self._upstream.file(self.blob.url, self.blob.what) as download:
-            self._open(download)
-            return await self._receive(download)
-
-    @property
-    def missing(self) -> int:
-        """How many bytes are still to come, as far as is known."""
-        return max((self.length or 0) - self._written, 0)
-
-    @property
-    def failure(self) -> PetridishError | None:
-        return self._failure
-
-    async def opened(self, present: Callable[[], bool]) -> None:
-        """Returns when the upstream began to send; raises what went wrong before.
-
-        `present`, here and below: whether the client is still connected.
-        """
-        await self._until(lambda: self._opened, present)
-
-    async def kept(self, present: Callable[[], bool]) -> None:
-        """Returns when the file is in the store; raises what went wrong."""
-        await self._until(lambda: self._kept, present)
+    # What clients ask.
 
     @property
     def live(self) -> bool:
-        """Whether it can be followed: it neither failed nor was kept."""
-        return not self._kept and self._failure is None
-
-    @contextmanager
-    def follow(self, present: Callable[[], bool]) -> Iterator[AsyncIterator[bytes]]:
-        """The blob's bytes as they arrive. Iterating raises before the end if the download fails.
-
-        To be entered without waiting after `live` was true: the draft's descriptor is open just as long.
-        """
-        descriptor = os.dup(self._draft.descriptor)
-        self._followers += 1
-        try:
-            yield self._chunks(descriptor, present)
-        finally:
-            self._followers -= 1
-            os.close(descriptor)
-
-    async def _chunks(self, descriptor: int, present: Callable[[], bool]) -> AsyncIterator[bytes]:
-        sent = 0
-        while not (self._kept and sent == self._written):
-            ready = await self._ready(sent, present)
-            chunk = os.pread(descriptor, min(_CHUNK, ready - sent), sent)
-            sent += len(chunk)
-            yield chunk
+        """Whether it can be followed: it neither failed nor is in the store."""
+        return self.failure is None and not self._stored
 
     @property
-    def _safe(self) -> int:
-        """How many bytes may leave before the file is verified."""
-        return self._written - HELD_BACK
+    def joinable(self) -> bool:
+        """Whether one more can have it from its first byte on."""
+        return self.window is None or self.window.start == self.disk_end
 
-    async def _ready(self, sent: int, present: Callable[[], bool]) -> int:
+    async def opened(self, present: Present) -> None:
+        """Returns when the bytes began to arrive; raises what went wrong before.
+
+        `present`, here and below: whether the client is still connected.
+        """
+        await self._until(lambda: self._opened or self._stored, present)
+
+    async def verified(self, present: Present) -> None:
+        """Returns when all its bytes are here and right."""
+        await self._until(lambda: self._verified or self._passes_by, present)
+
+    async def kept(self, present: Present) -> None:
+        """Returns when the file is in the store, or will not be; raises what went wrong."""
+        await self._until(lambda: self._stored or self._over or self._passes_by, present)
+
+    def expect(self) -> None:
+        """A client was told of it, and may follow soon."""
+        self._boarding += 1
+        self._boarded_at = monotonic()
+
+    @contextmanager
+    def follow(self, present: Present) -> "Iterator[Seat]":
+        """A seat from the first byte on. To be entered without waiting after `live` was true."""
+        seat = Seat(self, self._file(), present)
+        self._seats.add(seat)
+        self._boarding = max(0, self._boarding - 1)
+        try:
+            yield seat
+        finally:
+            self._seats.discard(seat)
+            self._taken.set()
+            if seat.file is not None:
+                seat.file.close()
+
+    def _file(self) -> BinaryIO | None:
+        """Its draft, open once more; None: all of it is in the window."""
+        if not self.joinable:
+            raise UnavailableError(f"{self.blob.what} cannot be stored, and is under way already; try again.")
+        if self._descriptor is not None:
+            return os.fdopen(os.dup(self._descriptor), "rb", buffering=0)
+        if self._on_disk:
+            raise UnavailableError(f"{self.blob.what} could not be stored; try again.")
+        return None
+
+    async def ready(self, sent: int, present: Present) -> int:
         """Waits until more than `sent` bytes may leave, or the end is reached; how many may."""
-        await self._until(lambda: self._kept or self._safe > sent, present)
-        return self._written if self._kept else self._safe
+        await self._until(lambda: self._done or self.written - HELD_BACK > sent, present)
+        return self.written if self._done else self.written - HELD_BACK
 
-    def _open(self, download: Download) -> None:
-        if download.length is not None:
-            self._check_size(download.length)
-            self._store.check_room(download.length)
-            if self.blob.size is not None and download.length != self.blob.size:
-                raise UpstreamError(
-                    f"{self.blob.what} has {download.length} bytes upstream, not {self.blob.size} as its page says."
-                )
-            self.length = download.length
+    @property
+    def _done(self) -> bool:
+        return self._verified or self._stored
+
+    @property
+    def _on_disk(self) -> int:
+        """How many of its bytes are, or were, in the draft."""
+        return self.written if self.window is None else self.disk_end
+
+    @property
+    def _over(self) -> bool:
+        """It was right, and yet not stored."""
+        return self._ended and self.failure is None
+
+    @property
+    def _passes_by(self) -> bool:
+        """It will never be here as a whole."""
+        return self.window is not None and (self.length is None or self.length > HELD_BACK * 4)
+
+    # What those say who bring it.
+
+    @property
+    def forsaken(self) -> float:
+        """For how many seconds nobody has waited for it."""
+        return 0.0 if self._seats else monotonic() - self._wanted_at
+
+    @property
+    def right(self) -> bool:
+        """All of it is here and was verified, stored or not."""
+        return self._verified
+
+    @property
+    def begun(self) -> bool:
+        """Whether clients may have had bytes of it."""
+        return self._opened
+
+    @property
+    def descriptor(self) -> int:
+        """Of the draft that clients are given bytes of."""
+        assert self._descriptor is not None  # noqa: S101 -- there is one once it began
+        return self._descriptor
+
+    def start(self, descriptor: int) -> None:
+        """Where its bytes are read from. Raises when clients had bytes of another draft."""
+        if self._descriptor is not None:
+            if os.fstat(self._descriptor).st_ino == os.fstat(descriptor).st_ino:
+                return
+            if self._opened:
+                raise UnavailableError(f"{self.blob.what} was given up by another process; try again.")
+            os.close(self._descriptor)
+        self._descriptor = os.dup(descriptor)
+
+    def open(self, length: int | None) -> None:
+        self.length = length if length is not None else self.length
         self._opened = True
-        self._change()
+        self._tell()
 
-    async def _receive(self, download: Download) -> str:
-        digest = hashlib.sha256()
-        async for chunk in download.chunks:
-            self._draft.write(chunk)
-            digest.update(chunk)
-            self._written += len(chunk)
-            self._check_size(self._written)
-            if self.length is not None and self._written > self.length:
-                raise UpstreamError(
-                    f"The upstream sends more of {self.blob.what} than its {self.length} bytes."
-                )
-            self._change()
-        return digest.hexdigest()
+    def grow(self, written: int) -> None:
+        """Followers are told at once of the first bytes and of many, and soon of a few."""
+        if written <= self.written:
+            return
+        self.written = written
+        if self._told <= HELD_BACK or written - self._told >= _STRIDE:
+            self._tell()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_PAUSE, self._tell)
 
-    def _check_size(self, size: int) -> None:
-        if self.blob.largest is not None and size > self.blob.largest:
-            raise UpstreamError(f"{self.blob.what} is larger than {self.blob.largest >> 20} MiB.")
+    def spill(self) -> None:
+        """From here on nothing more is written to the disk."""
+        self.disk_end = self.written
+        self.window = Window(self.written)
+        self._tell()
 
-    def _verify(self, digest: str) -> None:
-        if self.length is not None and self._written != self.length:
-            raise UpstreamError(
-                f"The upstream sent {self._written} of {self.length} bytes of {self.blob.what}."
-            )
-        if digest != self.blob.sha256:
-            raise UpstreamError(f"The upstream's {self.blob.what} has another sha256 than its page says.")
+    async def pass_on(self, chunk: bytes) -> None:
+        """Into the window; waits while that is full."""
+        assert self.window is not None  # noqa: S101 -- `spill` came first
+        self.window.add(chunk)
+        self.grow(self.window.end)
+        waits_since = monotonic()
+        while not self._let_go(self.window, monotonic() - waits_since):
+            self._tell()
+            self._taken.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._taken.wait(), LOOK / 2)
 
-    def _change(self) -> None:
+    def _let_go(self, window: Window, waited: float) -> bool:
+        """Of what everybody has had, or what somebody does not take. Whether there is room again."""
+        if window.full and self._seats and not self._awaits_more:
+            sent = [seat.sent for seat in self._seats]
+            had = max(sent) if waited > _STALLED else min(sent)
+            window.forget(min(had, window.end - HELD_BACK))
+        return not window.full
+
+    @property
+    def _awaits_more(self) -> bool:
+        """Whether a client was told of it just now and does not follow yet."""
+        return self._boarding > 0 and monotonic() - self._boarded_at < _BOARDING
+
+    def verify(self) -> None:
+        self.length = self.written
+        self._verified = True
+        self._tell()
+
+    def store(self) -> None:
+        self._stored = True
+        self._tell()
+
+    def fail(self, error: PetridishError) -> None:
+        self.failure = error
+        self._tell()
+
+    def end(self) -> None:
+        """Nobody brings anything any more."""
+        self._ended = True
+        self._tell()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _tell(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._told = self.written
         pulse, self._pulse = self._pulse, asyncio.Event()
         pulse.set()
 
-    async def _until(self, reached: Callable[[], bool], present: Callable[[], bool]) -> None:
+    def note_taken(self) -> None:
+        self._taken.set()
+
+    async def _until(self, reached: Callable[[], bool], present: Present) -> None:
         """Waits; and shows that somebody does. A client that hung up is noticed here: nothing is sent to it."""
         while not reached():
-            if self._failure is not None:
-                raise self._failure
+            if self.failure is not None:
+                raise self.failure
             if not present():
                 raise UnavailableError("The client hung up.")
             self._wanted_at = monotonic()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._pulse.wait(), _LOOK)
+                await asyncio.wait_for(self._pulse.wait(), LOOK)
+
+
+class Seat:
+    """A client that follows: how much it has, and what it may have next."""
+
+    def __init__(self, flight: Flight, file: BinaryIO | None, present: Present) -> None:
+        self.file = file
+        self.sent = 0
+        self._flight = flight
+        self._present = present
+
+    async def next(self) -> Part | memoryview | None:
+        """What to send; None at the end. Raises before the end if the flight fails."""
+        flight = self._flight
+        ready = await flight.ready(self.sent, self._present)
+        if ready <= self.sent:
+            return None
+        on_disk = ready if flight.window is None else flight.disk_end
+        if self.sent < on_disk and self.file is not None:
+            return Part(self.file, self.sent, min(ready, on_disk, self.sent + _PIECE) - self.sent)
+        piece = flight.window.piece(self.sent, ready) if flight.window is not None else memoryview(b"")
+        if not piece:
+            raise UnavailableError(f"{flight.blob.what} cannot be stored, and its client is too slow.")
+        return piece
+
+    def sent_on(self, count: int) -> None:
+        self.sent += count
+        if self._flight.window is not None:
+            self._flight.note_taken()

@@ -13,13 +13,16 @@ from sandboxes.index.credentials import Credentials, credentials_of
 from sandboxes.index.database import Database
 from sandboxes.index.errors import UnauthenticatedError
 from sandboxes.index.lru import Lru
+from sandboxes.index.policy.waivers import Subject
 from sandboxes.lifecycle.phases import Phase
 
 KEPT = 3.0  # seconds; an ended sandbox's token must stop working within 5
+RENEWAL = 1.0  # of these, in which a verdict is looked up anew, and still holds for what was made with it
 
 # A lease that is over lets nobody in, even while no worker is there to end it.
 _FIND = """
-SELECT id, phase, index_token_digest FROM lifecycle_sandbox WHERE name = %(name)s AND expires_at > now()"""
+SELECT id, phase, index_token_digest, owner_id, department, profile FROM lifecycle_sandbox
+WHERE name = %(name)s AND expires_at > now()"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Visitor:
 
     sandbox: int
     credentials: Credentials
+    subject: Subject  # whose policy and waivers hold
 
 
 class Identities:
@@ -48,12 +52,17 @@ class Identities:
             raise UnauthenticatedError("The sandbox's name or token is wrong, or it has ended.")
         return visitor
 
+    def known_until(self, visitor: Visitor) -> float:
+        """Up to when, on `monotonic`'s clock, they are let in without being looked up again."""
+        kept = self._verdicts.get(visitor.credentials)
+        return kept[0] if kept is not None else 0.0
+
     def forget(self, visitor: Visitor) -> None:
         self._verdicts.drop(visitor.credentials)
 
     async def _visitor(self, credentials: Credentials) -> Visitor | None:
         kept = self._verdicts.get(credentials)
-        if kept is not None and monotonic() < kept[0]:
+        if kept is not None and monotonic() < kept[0] - RENEWAL:
             return kept[1]
         until = monotonic() + KEPT  # counted from before the look-up: what it sees may be that old
         visitor = await self._look_up(credentials)
@@ -65,4 +74,5 @@ class Identities:
         if row is None or row["phase"] != Phase.READY or not row["index_token_digest"]:
             return None
         same = hmac.compare_digest(row["index_token_digest"], credentials.digest)
-        return Visitor(row["id"], credentials) if same else None
+        subject = Subject(row["id"], row["owner_id"], row["department"], row["profile"])
+        return Visitor(row["id"], credentials, subject) if same else None

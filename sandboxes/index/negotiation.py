@@ -1,4 +1,4 @@
-"""Which form of a page a client gets: content negotiation after RFC 9110, section 12.5.1 and PEP 691. Pure."""
+"""Which form of a page a client gets, and how it is packed: content negotiation after RFC 9110 and PEP 691. Pure."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -14,6 +14,14 @@ class Form(StrEnum):
     @property
     def content_type(self) -> str:
         return f"{self.value}; charset=utf-8" if self is Form.HTML else self.value
+
+
+class Coding(StrEnum):
+    """How a page is packed; the value is its Content-Encoding. In the order in which we like them."""
+
+    ZSTD = "zstd"
+    GZIP = "gzip"
+    IDENTITY = "identity"
 
 
 _ALIASES = {  # PEP 691: "latest" is answered as the version it stands for
@@ -36,6 +44,18 @@ def choose(accept: str | None) -> Form | None:
     return next(form for form in (_NAMED if best[1] == 2 else _WILD) if form in equals)
 
 
+def coding_for(accept_encoding: str | None) -> Coding:
+    """The best coding for an Accept-Encoding header (RFC 9110, 12.5.3); what was not asked for is not packed.
+
+    Unpacked is what a client gets that accepts nothing at all: it can but throw it away.
+    """
+    asked = dict(_ranges(accept_encoding or ""))
+    rated = {coding: asked.get(coding.value, 0.0) for coding in Coding}
+    if "*" in asked and Coding.GZIP.value not in asked:  # whoever takes anything takes what all know
+        rated[Coding.GZIP] = asked["*"]
+    return max(rated, key=lambda coding: rated[coding]) if max(rated.values()) > 0 else Coding.IDENTITY
+
+
 def _rate(form: Form, ranges: dict[str, float]) -> tuple[float, int]:
     """(quality, how specifically it was named); the most specific range that matches decides."""
     kind = form.value.split("/")[0]
@@ -46,7 +66,7 @@ def _rate(form: Form, ranges: dict[str, float]) -> tuple[float, int]:
 
 
 def _ranges(accept: str) -> Iterator[tuple[str, float]]:
-    """Each media range and its quality; of equal ranges the last counts. Unreadable parts accept nothing."""
+    """Each range and its quality; of equal ranges the last counts. Unreadable parts accept nothing."""
     for part in accept.split(","):
         media, *parameters = (piece.strip().lower() for piece in part.split(";"))
         if media:

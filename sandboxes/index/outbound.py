@@ -1,21 +1,34 @@
-"""One GET, wherever it leads: redirects, credentials, addresses, and the translation of HTTP errors.
+"""One GET, wherever it leads: redirects, retries, credentials, addresses, and the translation of HTTP errors.
 
 Redirects are followed here, one request each, so every hop is judged like the
 first: by `reach.py` for where it goes, and for whether credentials go along.
+
+A hop that fails before its answer begins (no connection, or "busy": 429, 502, 503,
+504) is tried again after a pause of random length, as long as the client behind it
+would still be waiting. An origin that fails request after request is left alone for
+a while (`breaker.py`): whoever asks meanwhile is told so at once.
 
 Nothing of a URL but its host is ever shown or logged: indexes carry credentials
 in user info, and signed file URLs carry them in the query. Of an address that is
 not allowed the sandbox does not even learn the host, or whether it answers.
 """
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import random
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
 from time import monotonic
 
 import aiohttp
 from yarl import URL
 
+from sandboxes.index.breaker import Breaker
 from sandboxes.index.config import Source
 from sandboxes.index.errors import UpstreamError
 from sandboxes.index.lru import Lru
@@ -23,13 +36,46 @@ from sandboxes.index.reach import NotAllowedError, Origin, PublicResolver, check
 
 logger = logging.getLogger(__name__)
 
-_CONNECT = 10.0  # seconds
+BEGIN = 12.0  # seconds until an answer must begin, redirects and retries included; Poetry gives up after 15
+_CONNECT = 5.0  # seconds
 _IDLE = 30.0  # seconds without a byte
-_PAUSE = 5.0  # seconds without trying an origin again that could not be reached
 _REDIRECTS = 5
 _REDIRECTION = (301, 302, 303, 307, 308)
+_BUSY = (429, 502, 503, 504)
+_TRIES = 3
+_BACKOFF = 0.2  # seconds, doubled at each try; what is waited is random, from none to twice that
+_LONGEST_WAIT = 5.0  # seconds that an upstream's Retry-After is waited for
 _CONNECTIONS = 128  # more than flights may be, so pages find room beside them
-_ORIGINS = 1000  # whose silence is remembered: pages can name any number
+_ORIGINS = 1000  # whose failures are remembered: pages can name any number
+_CHUNK = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Until when an answer must have begun, and ended. Monotonic times."""
+
+    begin: float
+    end: float
+
+    @classmethod
+    def of(cls, total: float, begin: float = BEGIN) -> "Patience":
+        """In seconds from now."""
+        now = monotonic()
+        return cls(now + min(begin, total), now + total)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """An answer, read to its end. `url` is where redirects ended; `charset` "" when it does not say."""
+
+    status: int
+    url: str
+    host: str
+    content_type: str
+    charset: str
+    etag: str
+    content_range: str
+    body: bytes
 
 
 class Outbound:
@@ -40,9 +86,10 @@ class Outbound:
         self._source = source
         self._own = origin_of(URL(source.url))
         self._trusted = {self._own, *(origin_of(URL(url)) for url in source.file_origins)}
-        self._inside = _session(aiohttp.DefaultResolver())
-        self._outside = _session(PublicResolver(aiohttp.DefaultResolver(), self._own))
-        self._silent_until: Lru[Origin, float] = Lru(_ORIGINS)
+        tls = _tls(source.authorities)
+        self._inside = _session(aiohttp.DefaultResolver(), tls)
+        self._outside = _session(PublicResolver(aiohttp.DefaultResolver(), self._own), tls)
+        self._breakers: Lru[Origin, Breaker] = Lru(_ORIGINS)
 
     async def close(self) -> None:
         await self._inside.close()
@@ -56,9 +103,64 @@ class Outbound:
 
         `total` is how many seconds all of it may take.
         """
-        target, last = _url(url), monotonic() + total
+        target = _url(url)
+        with _translated(target):
+            async with self._following(target, headers, Patience.of(total), unpack) as response:
+                yield response
+
+    async def whole(
+        self,
+        url: str,
+        headers: dict[str, str],
+        patience: Patience,
+        largest: Callable[[aiohttp.ClientResponse], int],
+    ) -> Whole:
+        """An answer and all of its body, unpacked; one that breaks off is asked for once more.
+
+        `largest` says how many bytes the body may have. Raises `UpstreamError`.
+        """
+        target = _url(url)
+        with _translated(target):
+            try:
+                return await self._whole(target, headers, patience, largest)
+            except (aiohttp.ClientPayloadError, aiohttp.ClientOSError) as error:
+                if monotonic() >= patience.begin:
+                    raise
+                logger.info("upstream %s broke off (%s): once more", target.host, type(error).__name__)
+                return await self._whole(target, headers, patience, largest)
+
+    async def _whole(
+        self,
+        target: URL,
+        headers: dict[str, str],
+        patience: Patience,
+        largest: Callable[[aiohttp.ClientResponse], int],
+    ) -> Whole:
+        async with self._following(target, headers, patience, unpack=True) as response:
+            most, body = largest(response), bytearray()
+            async for chunk in response.content.iter_chunked(_CHUNK):
+                body += chunk
+                if len(body) > most:
+                    raise UpstreamError(
+                        f"The upstream index ({response.url.host}) sends a page larger than {most >> 20} MiB."
+                    )
+            return Whole(
+                response.status,
+                str(response.url),
+                response.url.host or "",
+                response.content_type,
+                response.charset or "",
+                response.headers.get("ETag", ""),
+                response.headers.get("Content-Range", ""),
+                bytes(body),
+            )
+
+    @asynccontextmanager
+    async def _following(
+        self, target: URL, headers: dict[str, str], patience: Patience, unpack: bool
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         for _ in range(_REDIRECTS + 1):
-            async with self._hop(target, headers, last - monotonic(), unpack) as response:
+            async with await self._hop(target, headers, patience, unpack) as response:
                 following = following_of(target, response.status, response.headers.get("Location"))
                 if following is None:
                     yield response
@@ -66,35 +168,76 @@ class Outbound:
             target = following
         raise UpstreamError(f"The upstream index ({target.host}) redirects more than {_REDIRECTS} times.")
 
-    @asynccontextmanager
     async def _hop(
-        self, target: URL, headers: dict[str, str], left: float, unpack: bool
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        self, target: URL, headers: dict[str, str], patience: Patience, unpack: bool
+    ) -> aiohttp.ClientResponse:
+        """One request, and its retries, under the origin's breaker."""
         origin = origin_of(target)
-        self._check_silence(target, origin)
-        timeout = aiohttp.ClientTimeout(
-            total=max(left, 0.001), sock_connect=_CONNECT, connect=None, sock_read=_IDLE
-        )
+        breaker = self._breakers.get(origin)
+        if breaker is None:
+            breaker = Breaker()
+            self._breakers.put(origin, breaker)
+        if not breaker.enter():
+            raise UpstreamError(
+                f"The upstream index ({target.host}) failed a moment ago; it is left alone shortly."
+            )
+        tries = 1 if breaker.probing else _TRIES
         try:
-            async with self._session_for(target, origin).get(
+            with _translated(target):
+                response = await self._tried(target, origin, headers, patience, unpack, tries)
+        except UpstreamError as error:
+            if isinstance(error.__cause__, NotAllowedError):
+                breaker.left()
+            else:
+                breaker.failed()
+            raise
+        except BaseException:
+            breaker.left()
+            raise
+        if response.status in _BUSY:
+            breaker.failed(_retry_after(response))
+        else:
+            breaker.succeeded()
+        return response
+
+    async def _tried(
+        self,
+        target: URL,
+        origin: Origin,
+        headers: dict[str, str],
+        patience: Patience,
+        unpack: bool,
+        tries: int,
+    ) -> aiohttp.ClientResponse:
+        for tried in range(1, tries + 1):
+            wait = random.uniform(0, _BACKOFF * 2**tried)  # noqa: S311 — jitter, no secret
+            try:
+                response = await self._once(target, origin, headers, patience, unpack)
+            except aiohttp.ClientConnectionError as error:
+                if not _passes(error) or not _worth(tried, tries, wait, patience):
+                    raise
+            else:
+                wait = max(wait, _retry_after(response))
+                if response.status not in _BUSY or not _worth(tried, tries, wait, patience):
+                    return response
+                response.close()
+            await asyncio.sleep(wait)
+        raise AssertionError("the last try returns or raises")
+
+    async def _once(
+        self, target: URL, origin: Origin, headers: dict[str, str], patience: Patience, unpack: bool
+    ) -> aiohttp.ClientResponse:
+        timeout = aiohttp.ClientTimeout(
+            total=max(patience.end - monotonic(), 0.001), sock_connect=_CONNECT, connect=None, sock_read=_IDLE
+        )
+        async with asyncio.timeout(max(patience.begin - monotonic(), 0.001)):
+            return await self._session_for(target, origin).get(
                 target,
                 headers=headers | self._authorization(origin),
                 timeout=timeout,
                 allow_redirects=False,
                 auto_decompress=unpack,
-            ) as response:
-                yield response
-        except NotAllowedError as error:
-            raise _not_allowed(target) from error
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            if isinstance(getattr(error, "os_error", None), NotAllowedError):
-                raise _not_allowed(target) from error
-            self._silent_until.put(origin, monotonic() + _PAUSE)
-            raise _failed(target, "cannot be reached", error) from error
-        except TimeoutError as error:
-            raise _failed(target, "did not answer in time", error) from error
-        except (aiohttp.ClientError, ValueError) as error:
-            raise _failed(target, "broke off, or answered nonsense", error) from error
+            )
 
     def _session_for(self, target: URL, origin: Origin) -> aiohttp.ClientSession:
         if origin in self._trusted:
@@ -102,18 +245,69 @@ class Outbound:
         check_literal(target)
         return self._outside
 
-    def _check_silence(self, target: URL, origin: Origin) -> None:
-        if monotonic() < (self._silent_until.get(origin) or 0.0):
-            raise UpstreamError(f"The upstream index ({target.host}) could not be reached a moment ago.")
-
     def _authorization(self, origin: Origin) -> dict[str, str]:
         """Credentials go to the index's own origin and nowhere else."""
         own = origin == self._own and self._source.authorization
         return {"Authorization": self._source.authorization} if own else {}
 
 
-def _session(resolver: aiohttp.abc.AbstractResolver) -> aiohttp.ClientSession:
-    connector = aiohttp.TCPConnector(limit=_CONNECTIONS, resolver=resolver)
+def _passes(error: aiohttp.ClientConnectionError) -> bool:
+    """Whether it may be over at the next try: neither a wrong certificate nor a forbidden address will."""
+    lasting = isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError))
+    return not lasting and not _is_not_allowed(error)
+
+
+def _is_not_allowed(error: BaseException) -> bool:
+    return isinstance(getattr(error, "os_error", error), NotAllowedError)
+
+
+def _worth(tried: int, tries: int, wait: float, patience: Patience) -> bool:
+    """Whether there is another try, and an answer to it could still begin in time."""
+    return tried < tries and wait <= _LONGEST_WAIT and monotonic() + wait < patience.begin
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float:
+    """RFC 9110, 10.2.3: seconds or a date; 0.0 when it is missing, past or unreadable."""
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdecimal():
+        return float(text[:9])
+    try:
+        moment = parsedate_to_datetime(text)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return max((moment - datetime.now(UTC)).total_seconds(), 0.0)
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+
+
+@contextmanager
+def _translated(target: URL) -> Iterator[None]:
+    """What goes wrong below is raised as `UpstreamError`."""
+    try:
+        yield
+    except NotAllowedError as error:
+        raise _not_allowed(target) from error
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise _failed(target, "shows a certificate that is not trusted", error) from error
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, NotAllowedError):
+            raise _not_allowed(target) from error.os_error
+        raise _failed(target, "cannot be reached", error) from error
+    except TimeoutError as error:
+        raise _failed(target, "did not answer in time", error) from error
+    except (aiohttp.ClientError, ValueError) as error:
+        raise _failed(target, "broke off, or answered nonsense", error) from error
+
+
+def _tls(authorities: Path | None) -> ssl.SSLContext:
+    """Certificates are always verified; a company's own authorities count besides the system's."""
+    context = ssl.create_default_context()
+    if authorities is not None:
+        context.load_verify_locations(authorities)
+    return context
+
+
+def _session(resolver: aiohttp.abc.AbstractResolver, tls: ssl.SSLContext) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=_CONNECTIONS, resolver=resolver, ssl=tls)
     return aiohttp.ClientSession(connector=connector, headers={"User-Agent": "petridish-index"})
 
 

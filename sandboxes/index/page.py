@@ -19,7 +19,7 @@ from sandboxes.index.names import canonical, is_filename, is_sha256, release_of
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2  # of `Page.document`; raise it when fields change their meaning
+FORMAT = 3  # of `Page.document`; raise it when fields change their meaning
 MOST_FILES = 50_000  # of one page, and as many versions
 _SIZE_LIMIT = 2**63  # bytes: beyond what the database's integers hold
 
@@ -37,6 +37,11 @@ class File:
     requires_python: str = ""
     yanked: bool | str = False  # PEP 592: a string is the reason
     metadata_sha256: str = ""  # PEP 658
+    provenance: str = ""  # PEP 740: absolute, at the upstream
+    # Not the upstream's word but ours (`sightings.py`), written as `upload_time` is.
+    seen_at: str = ""  # when this index first saw it listed
+    absent_at: str = ""  # when it last looked at this page and the file was not there
+    extracted: bool = False  # `metadata_sha256` is not the upstream's: read from the wheel (`extraction.py`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +51,20 @@ class Page:
     project: str
     versions: tuple[str, ...]
     files: tuple[File, ...]
+    source: str = ""  # the name of the upstream that it came from
+    status: str = ""  # PEP 792; empty: the upstream does not say, which means active
+    status_reason: str = ""
 
     def document(self) -> bytes:
         """The page as bytes to store; equal pages give equal bytes."""
         files = [[getattr(file, field) for field in _FIELDS] for file in self.files]
-        return json.dumps([self.project, self.versions, files], separators=(",", ":")).encode()
+        parts = [self.project, self.versions, files, self.source, self.status, self.status_reason]
+        return json.dumps(parts, separators=(",", ":")).encode()
 
     @classmethod
     def load(cls, document: bytes) -> "Page":
-        project, versions, files = json.loads(document)
-        return cls(project, tuple(versions), tuple(File(*values) for values in files))
+        project, versions, files, *rest = json.loads(document)
+        return cls(project, tuple(versions), tuple(File(*values) for values in files), *rest)
 
     def find(self, filename: str, sha256: str) -> File | None:
         return next(
@@ -66,15 +75,28 @@ class Page:
 _FIELDS = tuple(field.name for field in fields(File))
 
 
-def make_page(project: str, files: Iterable[File], versions: Iterable[str] = ()) -> Page:
+STATUSES = ("active", "archived", "quarantined", "deprecated")  # PEP 792
+
+
+def make_page(
+    project: str,
+    files: Iterable[File],
+    versions: Iterable[str] = (),
+    status: object = None,
+    status_reason: object = None,
+) -> Page:
     """A page of `files`, each once; `versions` (the upstream's list) is completed from them (PEP 700)."""
-    unique = {(file.filename, file.sha256): file for file in files}
+    stands = status if isinstance(status, str) and status in STATUSES else ""
+    # PEP 792: what is quarantined must not be offered, even if its upstream lists it.
+    offered = () if stands == "quarantined" else files
+    unique = {(file.filename, file.sha256): file for file in offered}
     stated = dict.fromkeys(versions)
     known = {canonical(version) for version in stated}
     for file in unique.values():
         if file.version not in known:
             stated.setdefault(file.version)
-    return Page(project, tuple(stated), tuple(unique.values()))
+    why = clean(status_reason) if stands and isinstance(status_reason, str) else ""
+    return Page(project, tuple(stated), tuple(unique.values()), status=stands, status_reason=why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +111,7 @@ class Raw:
     requires_python: object = None
     yanked: object = False
     metadata_sha256: str = ""
+    provenance: object = None
 
 
 def checked_all(project: str, raws: Sequence[Raw | None], base_url: str) -> Iterator[File]:
@@ -137,7 +160,14 @@ def checked(project: str, raw: Raw, base_url: str) -> File | None:
         requires_python=clean(raw.requires_python) if isinstance(raw.requires_python, str) else "",
         yanked=_yanked(raw.yanked),
         metadata_sha256=metadata if is_sha256(metadata) else "",
+        provenance=_provenance(raw.provenance),
     )
+
+
+def _provenance(value: object) -> str:
+    """PEP 740: an absolute https URL, or nothing."""
+    url = _absolute("", value) if isinstance(value, str) else ""
+    return url if url.startswith("https://") else ""
 
 
 def _absolute(base_url: str, url: str) -> str:

@@ -1,20 +1,29 @@
-"""A page as an answer: etag, 304, gzip, and whether it is old."""
+"""A page as an answer: etag, 304, packing, and whether it is old."""
 
 import asyncio
 import gzip
 import hashlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from aiohttp import web
 
 from sandboxes.index.lru import Lru
-from sandboxes.index.negotiation import Form
+from sandboxes.index.negotiation import Coding, Form
+from sandboxes.index.once import Once
 from sandboxes.index.problems import reason_phrase
 from sandboxes.index.render import VERSION
+from sandboxes.index.withheld import Withheld
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 _ROOM = 64 * 1024 * 1024  # bytes of rendered pages in memory
-_GZIP_FROM = 1024  # bytes; below, packing saves nothing
+_PACK_FROM = 1024  # bytes; below, packing saves nothing
 _RENDER_IN_PLACE = 100  # entries; more are rendered in a thread
 
 
@@ -24,19 +33,21 @@ class Body:
 
     form: Form
     data: bytes
-    packed: bool
+    coding: Coding
     etag: str
 
 
 @dataclass(frozen=True, slots=True)
 class PageAnswer:
-    """Sends a body. `stale` says why it may be old."""
+    """Sends a body. `stale` says why it may be old; `settled_until` up to when policy says the same of it."""
 
     body: Body
     stale: str = ""
     received: None = None
+    withheld: Withheld | None = None
+    settled_until: datetime | None = None
 
-    async def send(self, request: web.Request) -> web.StreamResponse:
+    async def send(self, request: web.Request) -> web.Response:
         headers = {
             "ETag": f'"{self.body.etag}"',
             "Cache-Control": "max-age=0, must-revalidate",
@@ -47,8 +58,8 @@ class PageAnswer:
         if any(tag.value in (self.body.etag, "*") for tag in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
         headers["Content-Type"] = self.body.form.content_type
-        if self.body.packed:
-            headers["Content-Encoding"] = "gzip"
+        if self.body.coding is not Coding.IDENTITY:
+            headers["Content-Encoding"] = self.body.coding.value
         return web.Response(body=self.body.data, headers=headers)
 
 
@@ -56,24 +67,42 @@ class Bodies:
     """Rendered and packed once per page, form and encoding; the least used are rendered again later."""
 
     def __init__(self) -> None:
-        self._bodies: Lru[tuple[str, Form, bool], Body] = Lru(_ROOM)
+        self._bodies: Lru[tuple[str, Form, Coding], Body] = Lru(_ROOM)
+        self._making: Once[tuple[str, Form, Coding], Body] = Once()
 
     async def get(
-        self, digest: str, form: Form, packed: bool, entries: int, render: Callable[[], bytes]
+        self, digest: str, form: Form, coding: Coding, entries: int, render: Callable[[], bytes]
     ) -> Body:
         """`digest` stands for what `render` renders; `entries` is how many files or names that has."""
-        key = (digest, form, packed)
+        key = (digest, form, coding)
         body = self._bodies.get(key)
-        if body is None:
-            in_place = entries <= _RENDER_IN_PLACE
-            body = _body(key, render) if in_place else await asyncio.to_thread(_body, key, render)
-            self._bodies.put(key, body, len(body.data))
+        if body is not None:
+            return body
+        if entries <= _RENDER_IN_PLACE:
+            return self._keep(key, _body(key, render))
+        return await self._making.do(key, lambda: self._make(key, render))
+
+    async def _make(self, key: tuple[str, Form, Coding], render: Callable[[], bytes]) -> Body:
+        return self._keep(key, await asyncio.to_thread(_body, key, render))
+
+    def _keep(self, key: tuple[str, Form, Coding], body: Body) -> Body:
+        self._bodies.put(key, body, len(body.data))
         return body
 
 
-def _body(key: tuple[str, Form, bool], render: Callable[[], bytes]) -> Body:
-    digest, form, packed = key
+def _body(key: tuple[str, Form, Coding], render: Callable[[], bytes]) -> Body:
+    digest, form, coding = key
     data = render()
-    pack = packed and len(data) >= _GZIP_FROM
-    etag = hashlib.sha256(f"{VERSION} {digest} {form.value} {pack}".encode()).hexdigest()[:32]
-    return Body(form, gzip.compress(data, 6, mtime=0) if pack else data, pack, etag)
+    coding = coding if len(data) >= _PACK_FROM else Coding.IDENTITY
+    etag = hashlib.sha256(f"{VERSION} {digest} {form.value} {coding.value}".encode()).hexdigest()[:32]
+    return Body(form, _packed(data, coding), coding, etag)
+
+
+def _packed(data: bytes, coding: Coding) -> bytes:
+    match coding:
+        case Coding.ZSTD:
+            return zstd.compress(data, 6)
+        case Coding.GZIP:
+            return gzip.compress(data, 6, mtime=0)
+        case Coding.IDENTITY:
+            return data

@@ -10,6 +10,7 @@ from aiohttp import web
 from sandboxes.errors import PetridishError
 from sandboxes.index.errors import (
     NotAcceptableError,
+    NotGivenError,
     UnauthenticatedError,
     UnavailableError,
     UnknownError,
@@ -25,7 +26,7 @@ _STATUS: dict[type[PetridishError], HTTPStatus] = {
     UpstreamError: HTTPStatus.BAD_GATEWAY,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
-_LONGEST_REASON = 200  # characters
+LONGEST_REASON = 200  # characters
 
 type Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -55,6 +56,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 def problem(error: PetridishError) -> web.Response:
+    if isinstance(error, NotGivenError):
+        return _refused(error)
     status = _STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
     headers = {}
     if status is HTTPStatus.UNAUTHORIZED:
@@ -67,16 +70,41 @@ def problem(error: PetridishError) -> web.Response:
     return _answer(status, error.code, str(error), headers)
 
 
+def _refused(error: NotGivenError) -> web.Response:
+    """403: pip stops and shows the reason phrase, uv stops and shows title and detail. Neither tries again."""
+    told = error.refusal
+    document = {
+        "title": told.title,
+        "status": HTTPStatus.FORBIDDEN.value,
+        "detail": told.detail,
+        "code": error.code,
+        "rule": told.rule,
+        "until": told.until.isoformat().replace("+00:00", "Z") if told.until else None,
+        "why": told.why,
+        "waivable": told.waivable,
+    }
+    return _document(HTTPStatus.FORBIDDEN, document, told.phrase, {})
+
+
 def _answer(status: HTTPStatus, code: str, detail: str, headers: dict[str, str]) -> web.Response:
+    document: dict[str, object] = {
+        "title": status.phrase,
+        "status": status.value,
+        "detail": detail,
+        "code": code,
+    }
+    return _document(status, document, reason_phrase(detail), headers)
+
+
+def _document(
+    status: HTTPStatus, document: dict[str, object], reason: str, headers: dict[str, str]
+) -> web.Response:
     """RFC 9457. The content type carries no charset: uv compares it for equality."""
-    document = {"title": status.phrase, "status": status.value, "detail": detail, "code": code}
     headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store", **headers}
-    return web.Response(
-        status=status, reason=reason_phrase(detail), body=json.dumps(document).encode(), headers=headers
-    )
+    return web.Response(status=status, reason=reason, body=json.dumps(document).encode(), headers=headers)
 
 
 def reason_phrase(text: str) -> str:
     """`text` as an HTTP/1.1 reason phrase: printable ASCII on one line, short."""
     printable = "".join(char if " " <= char <= "~" else "?" for char in " ".join(text.split()))
-    return printable[:_LONGEST_REASON]
+    return printable[:LONGEST_REASON]

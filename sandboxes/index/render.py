@@ -1,40 +1,55 @@
-"""Pages as bytes: HTML (PEP 503, 592, 629, 658, 714) and JSON (PEP 691, 700) from one model. Pure.
+"""Pages as bytes: HTML (PEP 503, 592, 629, 658, 714, 740, 792, 833) and JSON (PEP 691, 700) from one model. Pure.
 
 Links are relative to `/simple/PROJECT/`, so pages are right behind any host
-name and prefix, and never name the upstream.
+name and prefix, and never name the upstream. Only a link to provenance must be
+absolute and https (PEP 740); it is left out where the index itself is not https.
+
+Files that policy refuses stay listed and are marked as yanked (PEP 592), with the reason: clients then take
+an older version unasked, and show the reason to whoever asks for that one.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from html import escape
 from urllib.parse import quote
 
 from sandboxes.index.negotiation import Form
 from sandboxes.index.page import File, Page
 
-VERSION = "1"  # of what is rendered; part of every etag, so raise it when the output changes
+VERSION = "3"  # of what is rendered; part of every etag, so raise it when the output changes
 
-_HTML_VERSION = "1.0"  # every attribute used is optional there
+_HTML_VERSION = "1.4"  # PEP 833: the last of HTML; what it adds to 1.0 is optional in HTML
+_JSON_VERSION = "1.4"
+_JSON_WITHOUT_SIZES = (
+    "1.0"  # from 1.1 on sizes are mandatory (PEP 700); later keys are unknown to 1.0, so ignored
+)
 _HEAD = (
     "<!DOCTYPE html>\n"
     '<html lang="en"><head><meta charset="utf-8"><meta name="pypi:repository-version" content="{version}">'
-    "<title>{title}</title></head>\n<body><h1>{title}</h1>\n"
+    "{status}<title>{title}</title></head>\n<body><h1>{title}</h1>\n"
 )
 _TAIL = "</body></html>\n"
 
 
-def render_page(page: Page, form: Form) -> bytes:
-    text = _json_page(page) if form is Form.JSON else "".join(_html_page(page))
-    return text.encode()
+type Marks = Mapping[tuple[str, str], str]  # by file name and sha256: why policy refuses it
+
+
+def render_page(page: Page, form: Form, marks: Marks | None = None, index_url: str = "") -> bytes:
+    """`index_url` is the index's own, as sandboxes know it, without a slash at the end."""
+    links = _Links(page, index_url if index_url.startswith("https://") else "")
+    if form is Form.JSON:
+        return _json_page(links, marks or {}).encode()
+    return "".join(_html_page(links, marks or {})).encode()
 
 
 def render_names(names: Iterable[str], form: Form) -> bytes:
     """The list of projects."""
     if form is Form.JSON:
         return _dump(
-            {"meta": {"api-version": "1.0"}, "projects": [{"name": name} for name in names]}
+            {"meta": {"api-version": _JSON_VERSION}, "projects": [{"name": name} for name in names]}
         ).encode()
-    head = _HEAD.format(version=_HTML_VERSION, title="Projects")
+    head = _HEAD.format(version=_HTML_VERSION, status="", title="Projects")
     return "".join([head, *(f'<a href="{name}/">{name}</a><br>\n' for name in names), _TAIL]).encode()
 
 
@@ -42,29 +57,57 @@ def _dump(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def _link(page: Page, file: File) -> str:
-    return f"../../files/{page.project}/{file.sha256}/{quote(file.filename)}"
+@dataclass(frozen=True, slots=True)
+class _Links:
+    """A page, and what the things on it are called here."""
+
+    page: Page
+    base: str  # of absolute links; "": there are none
+
+    def file(self, file: File) -> str:
+        return f"../../files/{self._path(file)}"
+
+    def provenance(self, file: File) -> str:
+        """ "" when the upstream has none, or it cannot be named (PEP 740: a secure origin only)."""
+        return f"{self.base}/provenance/{self._path(file)}" if self.base and file.provenance else ""
+
+    def _path(self, file: File) -> str:
+        return f"{self.page.project}/{file.sha256}/{quote(file.filename)}"
 
 
-def _json_page(page: Page) -> str:
-    # PEP 700 makes `size` mandatory from 1.1 on; an upstream that speaks HTML does not say it.
-    version = "1.1" if all(file.size is not None for file in page.files) else "1.0"
-    return _dump(
-        {
-            "meta": {"api-version": version},
-            "name": page.project,
-            "versions": page.versions,
-            "files": [_json_file(page, file) for file in page.files],
-        }
-    )
+def _yanked(file: File, marks: Marks) -> bool | str:
+    return marks.get((file.filename, file.sha256), file.yanked)
 
 
-def _json_file(page: Page, file: File) -> dict[str, object]:
+def _status(page: Page) -> dict[str, str]:
+    """PEP 792; a project whose files are listed is never said to be quarantined."""
+    if not page.status or (page.status == "quarantined" and page.files):
+        return {}
+    return {"status": page.status} | ({"reason": page.status_reason} if page.status_reason else {})
+
+
+def _json_page(links: _Links, marks: Marks) -> str:
+    page = links.page
+    sized = all(
+        file.size is not None for file in page.files
+    )  # an upstream that speaks HTML does not say them
+    document: dict[str, object] = {
+        "meta": {"api-version": _JSON_VERSION if sized else _JSON_WITHOUT_SIZES},
+        "name": page.project,
+        "versions": page.versions,
+        "files": [_json_file(links, file, _yanked(file, marks)) for file in page.files],
+    }
+    if status := _status(page):
+        document["project-status"] = status
+    return _dump(document)
+
+
+def _json_file(links: _Links, file: File, yanked: bool | str) -> dict[str, object]:
     entry: dict[str, object] = {
         "filename": file.filename,
-        "url": _link(page, file),
+        "url": links.file(file),
         "hashes": {"sha256": file.sha256},
-        "yanked": file.yanked,
+        "yanked": yanked,
     }
     if file.requires_python:
         entry["requires-python"] = file.requires_python
@@ -75,22 +118,32 @@ def _json_file(page: Page, file: File) -> dict[str, object]:
         entry["size"] = file.size
     if file.upload_time:
         entry["upload-time"] = file.upload_time
+    if provenance := links.provenance(file):
+        entry["provenance"] = provenance
     return entry
 
 
-def _html_page(page: Page) -> Iterator[str]:
-    yield _HEAD.format(version=_HTML_VERSION, title=f"Links for {page.project}")
+def _html_page(links: _Links, marks: Marks) -> Iterator[str]:
+    page = links.page
+    status = {"status": "pypi:project-status", "reason": "pypi:project-status-reason"}
+    metas = "".join(
+        f'<meta name="{status[key]}" content="{escape(value)}">' for key, value in _status(page).items()
+    )
+    yield _HEAD.format(version=_HTML_VERSION, status=metas, title=f"Links for {page.project}")
     for file in page.files:
-        attributes = "".join(f' {name}="{escape(value)}"' for name, value in _attributes(file))
-        yield f'<a href="{_link(page, file)}#sha256={file.sha256}"{attributes}>{escape(file.filename)}</a><br>\n'
+        pairs = _attributes(links, file, _yanked(file, marks))
+        attributes = "".join(f' {name}="{escape(value)}"' for name, value in pairs)
+        yield f'<a href="{links.file(file)}#sha256={file.sha256}"{attributes}>{escape(file.filename)}</a><br>\n'
     yield _TAIL
 
 
-def _attributes(file: File) -> Iterator[tuple[str, str]]:
+def _attributes(links: _Links, file: File, yanked: bool | str) -> Iterator[tuple[str, str]]:
     if file.requires_python:
         yield "data-requires-python", file.requires_python
-    if file.yanked:
-        yield "data-yanked", file.yanked if isinstance(file.yanked, str) else ""
+    if yanked:
+        yield "data-yanked", yanked if isinstance(yanked, str) else ""
     if file.metadata_sha256:
         yield "data-core-metadata", f"sha256={file.metadata_sha256}"
         yield "data-dist-info-metadata", f"sha256={file.metadata_sha256}"
+    if provenance := links.provenance(file):
+        yield "data-provenance", provenance

@@ -8,14 +8,16 @@ from sandboxes.index.errors import NotAcceptableError, UnknownError
 from sandboxes.index.files import Wanted
 from sandboxes.index.gate import Gate
 from sandboxes.index.names import METADATA, is_filename, is_project, is_sha256, normalise, release_of
-from sandboxes.index.negotiation import Form, choose
+from sandboxes.index.negotiation import Coding, Form, choose, coding_for
+from sandboxes.index.provenance import SUFFIX, Provenances
 from sandboxes.index.recorder import Ask, Kind
 
 
 class Routes:
-    def __init__(self, gate: Gate, answers: Answers, database: Database) -> None:
+    def __init__(self, gate: Gate, answers: Answers, provenances: Provenances, database: Database) -> None:
         self._gate = gate
         self._answers = answers
+        self._provenances = provenances
         self._database = database
 
     def table(self) -> list[web.RouteDef]:
@@ -28,6 +30,7 @@ class Routes:
             web.get("/simple/{project}", self.to_page),
             web.get("/simple/{project}/", self.page),
             web.get("/files/{project}/{sha256}/{filename}", self.file),
+            web.get("/provenance/{project}/{sha256}/{filename}", self.provenance),
         ]
 
     async def healthz(self, request: web.Request) -> web.Response:
@@ -50,22 +53,33 @@ class Routes:
         return web.Response(status=301, headers={"Location": f"{path}{mark}{query}"})
 
     async def names(self, request: web.Request) -> web.StreamResponse:
-        form, packed = _form(request), _takes_gzip(request)
-        return await self._gate.serve(request, Ask(Kind.PAGE), lambda _: self._answers.names(form, packed))
+        form, coding = _form(request), _coding(request)
+        return await self._gate.serve(request, Ask(Kind.PAGE), lambda _: self._answers.names(form, coding))
 
     async def page(self, request: web.Request) -> web.StreamResponse:
         project = request.match_info["project"]
         if not is_project(project) or project != normalise(project):
             return await self.to_page(request)
-        form, packed = _form(request), _takes_gzip(request)
+        form, coding = _form(request), _coding(request)
         ask = Ask(Kind.PAGE, project)
-        return await self._gate.serve(request, ask, lambda _: self._answers.page(project, form, packed))
+        return await self._gate.serve(
+            request, ask, lambda visitor: self._answers.page(visitor.subject, project, form, coding)
+        )
 
     async def file(self, request: web.Request) -> web.StreamResponse:
         wanted = _wanted(request)
         ask = Ask(Kind.METADATA if wanted.metadata else Kind.FILE, wanted.project, wanted.filename)
         return await self._gate.serve(
-            request, ask, lambda visitor: self._answers.file(request, wanted, visitor.sandbox)
+            request, ask, lambda visitor: self._answers.file(request, wanted, visitor.subject)
+        )
+
+    async def provenance(self, request: web.Request) -> web.StreamResponse:
+        wanted = _wanted(request)
+        if wanted.metadata:
+            raise UnknownError("There is no file of such a name.")
+        ask = Ask(Kind.METADATA, wanted.project, f"{wanted.filename}{SUFFIX}")
+        return await self._gate.serve(
+            request, ask, lambda visitor: self._provenances.of(visitor.subject, wanted)
         )
 
 
@@ -88,10 +102,5 @@ def _form(request: web.Request) -> Form:
     return form
 
 
-def _takes_gzip(request: web.Request) -> bool:
-    """Whether Accept-Encoding names gzip and does not weigh it 0."""
-    for part in ",".join(request.headers.getall("Accept-Encoding", [])).split(","):
-        coding, _, weight = part.strip().lower().partition(";")
-        if coding.strip() == "gzip":
-            return weight.replace(" ", "").rstrip("0") not in ("q=", "q=0.")
-    return False
+def _coding(request: web.Request) -> Coding:
+    return coding_for(", ".join(request.headers.getall("Accept-Encoding", [])))

@@ -1,36 +1,44 @@
-"""The upstream index: its pages and its files, over `outbound.py`."""
+"""One upstream index: its pages and its files, over `outbound.py`."""
 
 import asyncio
+import hashlib
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import aiohttp
 
 from sandboxes.errors import PetridishError
 from sandboxes.index.config import Source
 from sandboxes.index.errors import UnknownError, UpstreamError
-from sandboxes.index.outbound import Outbound
+from sandboxes.index.outbound import Outbound, Patience, Whole
 from sandboxes.index.page import Page
 from sandboxes.index.upstream_html import parse_html
 from sandboxes.index.upstream_json import parse_json
 
-_PAGE = 120.0  # seconds for a whole page
+# Seconds for a whole page. Where an old one is at hand it must be shown before clients give up (Poetry: 15);
+# where none is, a large page over a slow line is better late than never: who asks again waits for the same one.
+_KNOWN_PAGE = 14.0
+_NEW_PAGE = 60.0
 _FILE = 3600.0  # seconds for a whole file; `flight.py` ends slow ones long before
 _LARGEST_PAGE = 64 * 1024 * 1024  # bytes, unpacked
 _LARGEST_HTML = 4 * 1024 * 1024  # bytes: some 10,000 links; its parser is slow
+_LARGEST_DOCUMENT = 4 * 1024 * 1024  # bytes of a provenance object; real ones have some 20 kB
 _CHUNK = 256 * 1024
 _PARSE_IN_PLACE = 64 * 1024  # bytes; a larger page is parsed in a thread, so others go on
 _PARSES = 2  # threads that parse at once; the pool's others are for name look-ups and the disk
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _JSON = "application/vnd.pypi.simple.v1+json"
+_ANY_JSON = "application/vnd.pypi.integrity.v1+json, application/json;q=0.5"
 _HTML = ("application/vnd.pypi.simple.v1+html", "text/html")
 _GONE = (404, 410)
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]+-[0-9]+)/([0-9]{1,18})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """A page as it is now; `etag` is "" when the upstream gave none."""
+    """A page as it is now, and which upstream it is of; `etag` is "" when that gave none."""
 
     page: Page
     etag: str
@@ -55,12 +63,17 @@ class Download:
     chunks: AsyncIterator[bytes]
 
 
+def patience_for(*, known: bool) -> Patience:
+    """How long a page may take, from now on; `known`: an older one is at hand."""
+    return Patience.of(_KNOWN_PAGE if known else _NEW_PAGE)
+
+
 class Upstream:
     """Asks one index."""
 
     def __init__(self, source: Source) -> None:
         """Needs a running loop."""
-        self._source = source
+        self.source = source
         self._outbound = Outbound(source)
         self._parsing = asyncio.Semaphore(_PARSES)
 
@@ -69,21 +82,29 @@ class Upstream:
 
     @property
     def name(self) -> str:
-        """The index's URL without credentials: says where a stored page came from."""
-        return self._source.url
+        """Says where a stored page came from."""
+        return self.source.name
 
-    async def page(self, project: str, etag: str) -> PageAnswer:
+    @property
+    def mark(self) -> str:
+        """Stands for this index at this address: another one's etags mean nothing to it."""
+        return hashlib.sha256(f"{self.source.name} {self.source.url}".encode()).hexdigest()[:16]
+
+    async def page(self, project: str, etag: str, patience: Patience | None = None) -> PageAnswer:
         headers = {"Accept": _ACCEPT} | ({"If-None-Match": etag} if etag else {})
-        async with self._outbound.get(
-            f"{self._source.url}{project}/", headers, _PAGE, unpack=True
-        ) as response:
-            if response.status == 304 and etag:
-                return NotModified()
-            if response.status in _GONE:
-                return Missing()
-            self._expect_ok(response, f"the page of {project}")
-            body = await _whole(response, project)
-            return Fresh(await self._parse(project, body, response), response.headers.get("ETag", ""))
+        answer = await self._outbound.whole(
+            f"{self.source.url}{project}/",
+            headers,
+            patience or patience_for(known=bool(etag)),
+            _largest,
+        )
+        if answer.status == 304 and etag:
+            return NotModified()
+        if answer.status in _GONE:
+            return Missing()
+        _expect_ok(answer.status, answer.host, f"the page of {project}")
+        page = await self._parse(project, answer)
+        return Fresh(replace(page, source=self.name), answer.etag)
 
     @asynccontextmanager
     async def file(self, url: str, what: str) -> AsyncIterator[Download]:
@@ -92,48 +113,67 @@ class Upstream:
         async with self._outbound.get(url, {"Accept-Encoding": "identity"}, _FILE, unpack=False) as response:
             if response.status in _GONE:
                 raise UnknownError(f"The upstream index no longer has {what}.")
-            self._expect_ok(response, what)
+            _expect_ok(response.status, response.url.host or "", what)
             encoded = response.headers.get("Content-Encoding", "identity") != "identity"
             yield Download(
                 None if encoded else response.content_length, response.content.iter_chunked(_CHUNK)
             )
 
-    async def _parse(self, project: str, body: bytes, response: aiohttp.ClientResponse) -> Page:
+    async def document(self, url: str, what: str) -> bytes:
+        """A small file that nothing can verify; raises as `file` does."""
+        patience = patience_for(known=True)
+        answer = await self._outbound.whole(url, {"Accept": _ANY_JSON}, patience, lambda _: _LARGEST_DOCUMENT)
+        if answer.status in _GONE:
+            raise UnknownError(f"The upstream index no longer has {what}.")
+        _expect_ok(answer.status, answer.host, what)
+        return answer.body
+
+    async def part(self, url: str, start: int, stop: int, what: str) -> bytes:
+        """Bytes `start` up to `stop` of a file; raises `UpstreamError` when the upstream knows no ranges."""
+        body, _ = await self._range(url, start, stop, what)
+        return body
+
+    async def length(self, url: str, what: str) -> int:
+        """How many bytes a file has; raises as `part` does."""
+        _, total = await self._range(url, 0, 1, what)
+        return total
+
+    async def _range(self, url: str, start: int, stop: int, what: str) -> tuple[bytes, int]:
+        headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+        answer = await self._outbound.whole(url, headers, patience_for(known=True), lambda _: stop - start)
+        said = _CONTENT_RANGE.fullmatch(answer.content_range)
+        if answer.status != 206 or said is None or said[1] != f"{start}-{stop - 1}":
+            raise UpstreamError(f"The upstream index ({answer.host}) gives no part of {what}.")
+        if len(answer.body) != stop - start:
+            raise UpstreamError(f"The upstream index ({answer.host}) gives too little of {what}.")
+        return answer.body, int(said[2])
+
+    async def _parse(self, project: str, answer: Whole) -> Page:
         """Raises `UpstreamError` whatever a parser stumbles over: pages are a stranger's bytes."""
         try:
-            if len(body) <= _PARSE_IN_PLACE and response.content_type == _JSON:
-                return _read(project, body, response)
+            if len(answer.body) <= _PARSE_IN_PLACE and answer.content_type == _JSON:
+                return _read(project, answer)
             async with self._parsing:
-                return await asyncio.to_thread(_read, project, body, response)
+                return await asyncio.to_thread(_read, project, answer)
         except PetridishError:
             raise
         except Exception as error:
             raise UpstreamError(f"The upstream's page of {project} cannot be read.") from error
 
-    def _expect_ok(self, response: aiohttp.ClientResponse, what: str) -> None:
-        if response.status != 200:
-            raise UpstreamError(
-                f"The upstream index ({response.url.host}) answered {response.status} for {what}."
-            )
+
+def _expect_ok(status: int, host: str, what: str) -> None:
+    if status != 200:
+        raise UpstreamError(f"The upstream index ({host}) answered {status} for {what}.")
 
 
-async def _whole(response: aiohttp.ClientResponse, project: str) -> bytes:
-    largest = _LARGEST_HTML if response.content_type in _HTML else _LARGEST_PAGE
-    body = bytearray()
-    async for chunk in response.content.iter_chunked(_CHUNK):
-        body += chunk
-        if len(body) > largest:
-            raise UpstreamError(f"The upstream's page of {project} is larger than {largest >> 20} MiB.")
-    return bytes(body)
+def _largest(response: aiohttp.ClientResponse) -> int:
+    return _LARGEST_HTML if response.content_type in _HTML else _LARGEST_PAGE
 
 
-def _read(project: str, body: bytes, response: aiohttp.ClientResponse) -> Page:
+def _read(project: str, answer: Whole) -> Page:
     """By its content type; relative links are relative to where redirects ended."""
-    base_url = str(response.url)
-    if response.content_type == _JSON:
-        return parse_json(project, body, base_url)
-    if response.content_type in _HTML:
-        return parse_html(project, body, base_url, response.charset or "utf-8")
-    raise UpstreamError(
-        f"The upstream's page of {project} is {response.content_type}, neither JSON nor HTML."
-    )
+    if answer.content_type == _JSON:
+        return parse_json(project, answer.body, answer.url)
+    if answer.content_type in _HTML:
+        return parse_html(project, answer.body, answer.url, answer.charset or "utf-8")
+    raise UpstreamError(f"The upstream's page of {project} is {answer.content_type}, neither JSON nor HTML.")

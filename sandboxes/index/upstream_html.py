@@ -24,7 +24,8 @@ def parse_html(project: str, body: bytes, base_url: str, encoding: str = "utf-8"
     check_count(project, reader.files)
     if reader.version.split(".")[0] != "1":
         raise UpstreamError(f"The upstream's page of {project} is of API version {reader.version!r}, not 1.")
-    return make_page(project, checked_all(project, reader.files, reader.base_url))
+    files = checked_all(project, reader.files, reader.base_url)
+    return make_page(project, files, (), reader.status, reader.status_reason)
 
 
 def _feed(reader: HTMLParser, text: str) -> None:
@@ -42,6 +43,7 @@ class _Reader(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.base_url = base_url
         self.version = "1.0"  # PEP 629: assumed when the page does not say
+        self.status = self.status_reason = ""  # PEP 792
         self.files: list[Raw] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -52,8 +54,16 @@ class _Reader(HTMLParser):
             self._anchor(values)
         elif tag == "base" and "href" in values:
             self._base(values["href"])
-        elif tag == "meta" and values.get("name") == "pypi:repository-version":
-            self.version = values.get("content", "")
+        elif tag == "meta":
+            self._meta(values.get("name", ""), values.get("content", ""))
+
+    def _meta(self, name: str, content: str) -> None:
+        if name == "pypi:repository-version":
+            self.version = content
+        elif name == "pypi:project-status":
+            self.status = content
+        elif name == "pypi:project-status-reason":
+            self.status_reason = content
 
     def _base(self, href: str) -> None:
         try:
@@ -76,6 +86,7 @@ class _Reader(HTMLParser):
                 requires_python=values.get("data-requires-python"),
                 yanked=values.get("data-yanked", False),
                 metadata_sha256=_sha256(metadata),
+                provenance=values.get("data-provenance"),
             )
         )
 

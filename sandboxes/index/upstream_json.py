@@ -21,7 +21,11 @@ def parse_json(project: str, body: bytes, base_url: str) -> Page:
     stated = [clean(v) for v in versions if isinstance(v, str)] if isinstance(versions, list) else []
     check_count(project, stated)
     raws = [_raw(entry) for entry in data["files"]]
-    return make_page(project, checked_all(project, raws, base_url), filter(None, stated))
+    # PEP 792 calls the key "project-status"; its reason is for people.
+    status = data.get("project-status")
+    said = status if isinstance(status, Mapping) else {}
+    files = checked_all(project, raws, base_url)
+    return make_page(project, files, filter(None, stated), said.get("status"), said.get("reason"))
 
 
 def _check_version(project: str, meta: object) -> None:
@@ -51,4 +55,5 @@ def _raw(entry: object) -> Raw | None:
             entry.get("data-dist-info-metadata"),
             entry.get("dist-info-metadata"),
         ),
+        provenance=entry.get("provenance"),
     )

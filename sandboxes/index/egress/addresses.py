@@ -27,6 +27,15 @@ async def look_up(host: str, port: int) -> list[str]:
     return [str(entry[4][0]) for entry in found]
 
 
+class NotPublicError(ProxyError):
+    """Which `address` it was is for the record: what runs in the sandbox does not learn it."""
+
+    def __init__(self, host: str, address: str) -> None:
+        message = f"{host} leads to an address that is not public."
+        super().__init__(HTTPStatus.FORBIDDEN, "not_public", message)
+        self.address = address
+
+
 class Addresses:
     def __init__(self, inside: Mapping[str, tuple[str, ...]], ask: LookUp = look_up) -> None:
         """`inside`: names an admin set addresses for, which are not looked up."""
@@ -42,11 +51,9 @@ class Addresses:
             return list(self._inside[host])[:MOST]
         found = await self._looked_up(host, port)
         shut = {_plain(address) for address in closed}
-        if not all(is_public(address) and _plain(address) not in shut for address in found):
-            # Which address it was is not for the sandbox to learn.
-            raise ProxyError(
-                HTTPStatus.FORBIDDEN, "not_public", f"{host} leads to an address that is not public."
-            )
+        for address in found:
+            if not is_public(address) or _plain(address) in shut:
+                raise NotPublicError(host, address)
         return found[:MOST]
 
     async def _looked_up(self, host: str, port: int) -> list[str]:

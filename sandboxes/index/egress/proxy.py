@@ -11,7 +11,7 @@ from typing import Final
 
 from sandboxes.errors import PetridishError
 from sandboxes.index.database import Database
-from sandboxes.index.egress.addresses import Addresses
+from sandboxes.index.egress.addresses import Addresses, NotPublicError
 from sandboxes.index.egress.head import (
     ESTABLISHED,
     Authority,
@@ -199,7 +199,8 @@ class Proxy:
             self._identities.forget(visitor)
         elif not isinstance(error, (UnavailableError, _ReachError)):  # the latter has its row already
             try:
-                await self._records.refuse(visitor.sandbox, to, str(error))
+                address = error.address if isinstance(error, NotPublicError) else ""
+                await self._records.refuse(visitor.sandbox, to, str(error), address)
             except UnavailableError as unavailable:
                 error = unavailable
         await _refuse(client, _as_proxy_error(error), {"ask": self._page(visitor)})

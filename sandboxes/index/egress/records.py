@@ -20,6 +20,7 @@ from sandboxes.lifecycle.ways import closed_addresses
 
 REFUSED_ROWS: Final = 30  # a minute and sandbox
 LOST_AFTER: Final = 120  # seconds without a word of its proxy: that was killed
+_LONGEST_ADDRESS: Final = 45  # that the column holds: what comes behind it is the zone of an interface
 GONE: Final = "The sandbox has ended, or its token was replaced."
 
 _READY = "s.phase = %(ready)s AND s.index_token_digest = %(digest)s AND s.expires_at > now()"
@@ -55,7 +56,7 @@ WITH recent AS (
 )
 INSERT INTO usage_connection (sandbox_id, at, host, port, address, allowed, reason, repeats,
     bytes_up, bytes_down, seen_at, ended_at, seconds)
-SELECT %(sandbox)s, now(), %(host)s, %(port)s, '', false, %(reason)s, 0, 0, 0, NULL, now(), 0
+SELECT %(sandbox)s, now(), %(host)s, %(port)s, %(address)s, false, %(reason)s, 0, 0, 0, NULL, now(), 0
 FROM recent WHERE rows < %(most)s"""
 
 _MOVE = "UPDATE usage_connection SET address = %(address)s WHERE id = %(id)s"
@@ -114,9 +115,12 @@ class Records:
         row = await self._database.row(_OPEN, {**_values(visitor, to), "address": address})
         return None if row is None else int(row["id"])
 
-    async def refuse(self, sandbox: int, to: Authority, reason: str) -> None:
+    async def refuse(self, sandbox: int, to: Authority, reason: str, address: str = "") -> None:
+        """`address`: where the name led, if that is why."""
         values = {"sandbox": sandbox, "host": _storable(to.host), "port": to.port, "reason": reason}
-        await self._database.rows(_REFUSE, {**values, "most": REFUSED_ROWS})
+        await self._database.rows(
+            _REFUSE, {**values, "address": address[:_LONGEST_ADDRESS], "most": REFUSED_ROWS}
+        )
 
     async def move(self, number: int, address: str) -> None:
         """The address before did not answer: another is tried."""

@@ -2,45 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import IntEnum, StrEnum
 
+from sandboxes.screening.words import UNRATED, Ecosystem, Known, Screening, Severity
 
-class Ecosystem(StrEnum):
-    """OSV's names for them, in lower case."""
-
-    PYPI = "pypi"
-    NPM = "npm"
-
-
-class Severity(IntEnum):
-    """Of a vulnerability. One that nobody rated counts as high: not known is not harmless."""
-
-    LOW = 1
-    MEDIUM = 2
-    HIGH = 3
-    CRITICAL = 4
-
-
-UNRATED = Severity.HIGH
-
-
-class Screening(StrEnum):
-    """How far screening is with these bytes."""
-
-    UNKNOWN = "unknown"  # never looked at
-    RUNNING = "running"
-    PASSED = "passed"  # clean, or noted, or warned of: served
-    HELD = "held"  # a person has to look
-    BLOCKED = "blocked"  # a person said no
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """An advisory that affects the file's version, or that its predecessor had."""
-
-    id: str  # "PYSEC-2024-1", "MAL-2024-1"
-    malicious: bool = False
-    severity: Severity = UNRATED
+__all__ = ["UNRATED", "Candidate", "Ecosystem", "Known", "Screening", "Severity"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,11 +35,12 @@ class Pattern:
 
     def matches(self, project: str, version: str) -> bool:
         """A version that cannot be read is within every range: lists that refuse must not be got around."""
-        return self._regex.fullmatch(project) is not None and self._within(version)
+        return self.names(project) and self._within(version)
 
     def names(self, project: str) -> bool:
         """Whether some version of that project may be meant."""
-        return self._regex.fullmatch(project) is not None
+        folded = project.lower() if self.ecosystem is Ecosystem.NPM else project  # as `_npm` has it
+        return self._regex.fullmatch(folded) is not None
 
     def __str__(self) -> str:
         glue = "@" if self.versions and self.ecosystem is Ecosystem.NPM else ""

@@ -8,6 +8,7 @@ from sandboxes.index.policy.patterns import Pattern
 from sandboxes.index.policy.waivers import Waiver
 
 COOLDOWN = timedelta(days=7)
+LONGEST_COOLDOWN = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,5 +66,23 @@ class Policy:
             waivers=(*floor.waivers, *self.waivers),
         )
 
+    def about(self, project: str) -> "Policy":
+        """The same without what cannot concern that project: a page of 10,000 files meets each list many times."""
+        return replace(
+            self,
+            allow=_naming(self.allow, project),
+            within=tuple(_naming(entries, project) for entries in self.within),
+            deny=_naming(self.deny, project),
+            internal=tuple(entry for entry in self.internal if entry.pattern.names(project)),
+        )
+
     def waived(self, waivers: tuple[Waiver, ...]) -> "Policy":
         return replace(self, waivers=waivers) if waivers != self.waivers else self
+
+
+def _naming(entries: tuple[Listed, ...], project: str) -> tuple[Listed, ...]:
+    return tuple(entry for entry in entries if entry.pattern.names(project))
+
+
+# What a profile that says nothing of its own adds to the floor: nothing.
+NEUTRAL = Policy(cooldown=timedelta(), sdists=True, refuse_from=None)

@@ -60,7 +60,7 @@ def internal(file: Candidate, policy: Policy, now: datetime) -> Finding | None:
 
 
 def malicious(file: Candidate, policy: Policy, now: datetime) -> Finding | None:
-    found = [known.id for known in file.advisories if known.malicious]
+    found = [known.id for known in file.advisories if known.malicious and known.confirmed]
     return Finding(Rule.MALICIOUS, f"known to be malicious ({_listed(found)})") if found else None
 
 
@@ -143,6 +143,10 @@ def unscreened(file: Candidate, policy: Policy, now: datetime) -> Finding | None
 
 
 def held(file: Candidate, policy: Policy, now: datetime) -> Finding | None:
+    """Also what an advisory may mean or not: its range covers the version, its own list of versions does not."""
+    unsure = [known.id for known in file.advisories if known.malicious and not known.confirmed]
+    if unsure:
+        return Finding(Rule.HELD, f"may be malicious ({_listed(unsure)}); a person has to look at it")
     if file.screening is not Screening.HELD:
         return None
     return Finding(Rule.HELD, "screening found something that a person has to look at")

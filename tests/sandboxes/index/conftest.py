@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 from aiohttp import web
+from django.apps import apps
 from django.db import connection, connections
 from django.utils import timezone
 from multidict import CIMultiDictProxy
@@ -21,13 +23,14 @@ from portal.accounts.models import User
 from sandboxes.index.app import make_app
 from sandboxes.index.config import Config, source
 from sandboxes.index.database import Database, Rows
-from sandboxes.index.models import File, Project
+from sandboxes.index.models import File, ListEntry, PolicySetting, Project, Trouble, Waiver
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import Phase
 from sandboxes.usage.models import Fetch, Install
 from tests.sandboxes.index.upstream_server import UpstreamServer
 from tests.sandboxes.index.wheels import Package, make_wheel
 
+PORTAL = "https://portal.example"
 TOKEN = "dish-token"
 NAME = "dish"
 
@@ -56,14 +59,22 @@ def committed[T](work: Callable[[], T]) -> T:
 
 
 @pytest.fixture
-def sandbox(db: None) -> Iterator[Sandbox]:
+def floor() -> dict[str, Any]:
+    """What the installation's floor has other than a new one's; a test file may say its own."""
+    return {}
+
+
+@pytest.fixture
+def sandbox(db: None, floor: dict[str, Any]) -> Iterator[Sandbox]:
     """Alice's sandbox, ready, with a token. Committed, so that the index sees it.
 
     Deleting the few rows afterwards takes milliseconds; pytest-django's own
     clean-up of a test that commits truncates every table, half a second each time.
     """
+    committed(lambda: _set_floor(floor))
     yield committed(_make_sandbox)
     committed(_delete_all)
+    committed(lambda: _set_floor({}))
 
 
 def _make_sandbox() -> Sandbox:
@@ -81,8 +92,15 @@ def _make_sandbox() -> Sandbox:
     )
 
 
+def _set_floor(changes: dict[str, Any]) -> None:
+    """As the migration makes it, which another test's clean-up may have taken, and then `changes`."""
+    PolicySetting.objects.all().delete()
+    import_module("sandboxes.index.migrations.0003_floor_and_epochs").add_floor(apps, None)
+    PolicySetting.objects.update(**changes)
+
+
 def _delete_all() -> None:
-    for model in (Install, Fetch, File, Project, Sandbox, User):
+    for model in (Trouble, ListEntry, Waiver, Install, Fetch, File, Project, Sandbox, User):
         model._default_manager.all().delete()
 
 
@@ -154,7 +172,12 @@ def path_of(package: Package, project: str = "demo") -> str:
 @pytest.fixture
 async def index(sandbox: Sandbox, upstream: UpstreamServer, tmp_path: Path) -> AsyncIterator[Index]:
     config = Config(
-        database_url(), "127.0.0.1", 0, tmp_path / "index", source("INDEX_UPSTREAM", upstream.url)
+        database_url(),
+        "127.0.0.1",
+        0,
+        tmp_path / "index",
+        (source("INDEX_UPSTREAM", upstream.url),),
+        public_url=PORTAL,
     )
     runner = web.AppRunner(await make_app(config), access_log=None, shutdown_timeout=0.2)
     await runner.setup()

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
@@ -84,6 +85,7 @@ def tree(upstream: UpstreamServer) -> list[Package]:
     return packages
 
 
+@pytest.mark.parametrize("floor", [{"cooldown": timedelta()}])  # HTML dates nothing
 @pytest.mark.parametrize("html", [False, True])
 async def test_install(
     index: Index, upstream: UpstreamServer, tree: list[Package], installer: Installer, html: bool

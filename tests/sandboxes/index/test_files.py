@@ -4,13 +4,27 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable
+from typing import Any
 
 import aiohttp
 import pytest
 
+from sandboxes.index.flight import HELD_BACK
 from tests.sandboxes.index.conftest import Index, path_of
+from tests.sandboxes.index.patience import read_until_cut, until
 from tests.sandboxes.index.upstream_server import Fault, UpstreamServer
 from tests.sandboxes.index.wheels import Package, make_wheel
+
+
+@pytest.fixture
+def floor() -> dict[str, Any]:
+    return {"sdists": True}
+
+
+async def until_stored(index: Index, *packages: Package) -> None:
+    """A client may have all of a file, verified, a moment before it is on the disk for good."""
+    names = sorted(package.sha256 for package in packages)
+    await until(lambda: index.stored == names and not index.drafts)
 
 
 async def test_fetched_once_then_served_from_the_store(
@@ -23,8 +37,7 @@ async def test_fetched_once_then_served_from_the_store(
         assert reply.headers["ETag"] == f'"{big.sha256}"'
         assert int(reply.headers["Content-Length"]) == len(big.data)
     assert upstream.asked[f"/packages/{big.filename}"] == 1
-    assert index.stored == [big.sha256]
-    assert index.drafts == []
+    await until_stored(index, big)
 
 
 async def test_stampede_is_one_upstream_fetch(index: Index, upstream: UpstreamServer, big: Package) -> None:
@@ -43,7 +56,70 @@ async def test_first_bytes_leave_while_the_rest_arrives(
         assert await answer.content.readexactly(1000) == big.data[:1000]
         assert index.stored == []
         assert await answer.content.read() == big.data[1000:]
-    assert index.stored == [big.sha256]
+    await until_stored(index, big)
+
+
+async def test_who_joins_late_has_what_is_there_at_once(
+    index: Index, upstream: UpstreamServer, big: Package
+) -> None:
+    """It arrives in two halves; the second comes only when the late one has the first."""
+    go_on = asyncio.Event()
+    upstream.faults[big.filename] = Fault(pause_at=600_000, go_on=go_on)
+    url, auth = index.url + path_of(big, "big"), {"Authorization": index.auth}
+    async with index.session.get(url, headers=auth) as first, index.session.get(url, headers=auth) as late:
+        for answer in (first, late):
+            assert await answer.content.readexactly(600_000 - HELD_BACK) == big.data[: 600_000 - HELD_BACK]
+        go_on.set()
+        for answer in (first, late):
+            assert await answer.content.read() == big.data[600_000 - HELD_BACK :]
+    assert upstream.asked[f"/packages/{big.filename}"] == 1
+
+
+async def test_parts_of_a_file_that_still_arrives(
+    index: Index, upstream: UpstreamServer, big: Package
+) -> None:
+    """None of it leaves before all of it was verified: a part is complete by itself."""
+    go_on, path, size = asyncio.Event(), path_of(big, "big"), len(big.data)
+    upstream.faults[big.filename] = Fault(pause_at=600_000, go_on=go_on)
+    whole = asyncio.create_task(index.ask(path))
+    parts = [
+        asyncio.create_task(index.ask(path, Range=part))
+        for part in ("bytes=0-9", "bytes=-5", f"bytes={size}-")
+    ]
+    other = asyncio.create_task(index.ask(path, Range="bytes=0-9", If_Range='"another"'))
+    assert (await index.ask(path, "HEAD")).headers["Content-Length"] == str(size)
+    assert (await index.ask(path, If_None_Match=f'"{big.sha256}"')).status == 304
+    assert not (await asyncio.wait(parts, timeout=0.3))[0]
+    go_on.set()
+    assert [(part.status, part.body) for part in await asyncio.gather(*parts[:2])] == [
+        (206, big.data[:10]),
+        (206, big.data[-5:]),
+    ]
+    assert (await parts[2]).status == 416
+    assert (await other).body == (await whole).body == big.data
+    assert upstream.asked[f"/packages/{big.filename}"] == 1
+
+
+async def test_no_part_of_a_file_that_fails_verification(
+    index: Index, upstream: UpstreamServer, big: Package
+) -> None:
+    upstream.faults[big.filename] = Fault(data=big.data[:-1] + b"!")
+    reply = await index.ask(path_of(big, "big"), Range="bytes=0-9")
+    assert (reply.status, "another sha256" in reply.reason) == (502, True)
+
+
+async def test_the_end_of_a_bad_file_reaches_nobody(
+    index: Index, upstream: UpstreamServer, big: Package
+) -> None:
+    """Followers from the start and late ones: each has less than the whole, and sees the cut."""
+    go_on = asyncio.Event()
+    upstream.faults[big.filename] = Fault(data=big.data[:-1] + b"!", pause_at=600_000, go_on=go_on)
+    url, auth = index.url + path_of(big, "big"), {"Authorization": index.auth}
+    answers = [await index.session.get(url, headers=auth) for _ in range(5)]
+    go_on.set()
+    for answer in answers:
+        assert await read_until_cut(answer) <= len(big.data) - HELD_BACK
+    assert index.stored == []
 
 
 async def test_a_client_that_hangs_up_ends_only_itself(
@@ -76,8 +152,7 @@ async def test_a_file_that_fails_verification_is_cut_and_not_stored(
     upstream.faults[big.filename] = fault(big.data)
     with pytest.raises(aiohttp.ClientError):
         await index.ask(path_of(big, "big"))
-    assert index.stored == []
-    assert index.drafts == []
+    await until_stored(index)
     del upstream.faults[big.filename]
     assert (await index.ask(path_of(big, "big"))).body == big.data
 
@@ -175,6 +250,7 @@ async def test_metadata_is_verified(index: Index, upstream: UpstreamServer, demo
 OTHER = "Metadata-Version: 2.1\nName: {}\nVersion: {}\n"
 
 
+@pytest.mark.parametrize("floor", [{"sdists": True}])
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -263,6 +339,7 @@ async def test_a_file_the_client_has_is_304(index: Index, upstream: UpstreamServ
     assert upstream.asked[f"/packages/{demo.filename}"] == 0
 
 
+@pytest.mark.parametrize("floor", [{"sdists": True}])
 async def test_archives_are_never_unpacked_on_their_way(index: Index, upstream: UpstreamServer) -> None:
     sdist = Package("demo-1.0.tar.gz", b"\x1f\x8bnot really gzip")
     upstream.add("demo", sdist)

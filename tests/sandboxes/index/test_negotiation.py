@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandboxes.index.negotiation import Form, choose
+from sandboxes.index.negotiation import Coding, Form, choose, coding_for
 
 JSON, HTML_V1, HTML = Form.JSON, Form.HTML_V1, Form.HTML
 
@@ -48,3 +48,37 @@ def test_any_header_gives_an_answer(accept: str) -> None:
 @given(st.permutations([f"{JSON};q=0.5", "text/html;q=0.4", "*/*;q=0.1"]))
 def test_order_does_not_matter(parts: list[str]) -> None:
     assert choose(",".join(parts)) is JSON
+
+
+@pytest.mark.parametrize(
+    ("accept_encoding", "coding"),
+    [
+        (None, "identity"),
+        ("", "identity"),
+        ("gzip", "gzip"),
+        ("gzip, deflate", "gzip"),
+        ("gzip, deflate, zstd", "zstd"),
+        ("gzip,deflate,br,zstd", "zstd"),
+        ("zstd;q=0.5, gzip", "gzip"),
+        ("zstd;q=0.5, gzip;q=0.6", "gzip"),
+        ("gzip;q=0.5, identity", "identity"),
+        ("gzip;q=1.0, identity; q=0.5, *;q=0", "gzip"),
+        ("gzip;q=0", "identity"),
+        ("gzip;q=0, zstd;q=0.001", "zstd"),
+        ("gzip;q=0.000", "identity"),
+        ("identity;q=0", "identity"),
+        ("*", "gzip"),
+        ("*;q=0", "identity"),
+        ("gzip;q=0, *", "identity"),
+        ("GZIP;Q=0.3", "gzip"),
+        ("br", "identity"),
+        ("gzip;q=much", "identity"),
+    ],
+)
+def test_codings(accept_encoding: str | None, coding: str) -> None:
+    assert coding_for(accept_encoding) == coding
+
+
+@given(st.text())
+def test_any_header_gives_a_coding(accept_encoding: str) -> None:
+    assert coding_for(accept_encoding) in Coding

@@ -2,15 +2,22 @@
 
 import gzip
 import json
+import sys
+from datetime import timedelta
 
 import pytest
 
 from sandboxes.index.config import source
 from sandboxes.index.projects import Projects
-from sandboxes.index.upstream import Upstream
+from sandboxes.index.upstreams import Upstreams
 from tests.sandboxes.index.conftest import Index
 from tests.sandboxes.index.upstream_server import UpstreamServer
 from tests.sandboxes.index.wheels import Package, make_wheel
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 JSON = "application/vnd.pypi.simple.v1+json"
 
@@ -22,7 +29,7 @@ async def test_json_page(index: Index, demo: Package) -> None:
     assert reply.headers["Vary"] == "Accept, Accept-Encoding"
     assert reply.headers["Cache-Control"] == "max-age=0, must-revalidate"
     assert json.loads(reply.body) == {
-        "meta": {"api-version": "1.1"},
+        "meta": {"api-version": "1.4"},
         "name": "demo",
         "versions": ["1.0"],
         "files": [
@@ -44,7 +51,7 @@ async def test_html_is_what_an_old_client_gets(index: Index, demo: Package) -> N
     reply = await index.ask("/simple/demo/", Accept="*/*")
     assert reply.headers["Content-Type"] == "text/html; charset=utf-8"
     page = reply.body.decode()
-    assert '<meta name="pypi:repository-version" content="1.0">' in page
+    assert '<meta name="pypi:repository-version" content="1.4">' in page
     assert f'<a href="../../files/demo/{demo.sha256}/{demo.filename}#sha256={demo.sha256}"' in page
     assert f">{demo.filename}</a>" in page
 
@@ -77,14 +84,21 @@ async def test_not_modified(index: Index, demo: Package) -> None:
     assert html.status == 200
 
 
-async def test_gzip(index: Index, upstream: UpstreamServer) -> None:
+async def test_packing(index: Index, upstream: UpstreamServer) -> None:
     upstream.add("many", *(make_wheel("many", f"1.{n}") for n in range(9)))
-    packed = await index.ask("/simple/many/", Accept=JSON, Accept_Encoding="gzip, deflate")
+    gzipped = await index.ask("/simple/many/", Accept=JSON, Accept_Encoding="gzip, deflate")
+    zstandard = await index.ask("/simple/many/", Accept=JSON, Accept_Encoding="gzip, deflate, zstd")
     plain = await index.ask("/simple/many/", Accept=JSON, Accept_Encoding="gzip;q=0")
-    assert packed.headers["Content-Encoding"] == "gzip"
-    assert gzip.decompress(packed.body) == plain.body
+    assert gzipped.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(gzipped.body) == plain.body
+    assert zstandard.headers["Content-Encoding"] == "zstd"
+    assert zstd.decompress(zstandard.body) == plain.body
     assert "Content-Encoding" not in plain.headers
-    assert packed.headers["ETag"] != plain.headers["ETag"]
+    assert len({reply.headers["ETag"] for reply in (gzipped, zstandard, plain)}) == 3
+    again = await index.ask(
+        "/simple/many/", Accept=JSON, Accept_Encoding="zstd", If_None_Match=zstandard.headers["ETag"]
+    )
+    assert again.status == 304
 
 
 async def test_upstream_is_asked_once_while_a_page_is_fresh_then_with_its_etag(
@@ -99,14 +113,14 @@ async def test_upstream_is_asked_once_while_a_page_is_fresh_then_with_its_etag(
     assert "If-None-Match" in upstream.headers["/simple/demo/"]
     upstream.add("demo", make_wheel(version="2.0"))
     await index.expire_pages()
-    assert b"demo-2.0" in (await index.ask("/simple/demo/")).body
+    assert b"demo-2.0" in (await index.ask("/simple/demo/", Accept_Encoding="identity")).body
 
 
 async def test_a_look_that_is_older_than_the_last_refresh_does_not_refresh_again(
     index: Index, upstream: UpstreamServer, demo: Package
 ) -> None:
     """Of many who ask at once, some look before the page is stored and come to ask for it after."""
-    asked = Upstream(source("INDEX_UPSTREAM", upstream.url))
+    asked = Upstreams([source("INDEX_UPSTREAM", upstream.url)])
     projects = Projects(index.database, asked)
     first, second = await projects._refresh("demo"), await projects._refresh("demo")
     assert first.digest == second.digest
@@ -167,10 +181,11 @@ async def test_project_list_names_what_was_asked_for(
     await index.ask("/simple/demo/")
     await index.ask("/simple/nowhere/")
     reply = await index.ask("/simple/", Accept=JSON)
-    assert json.loads(reply.body) == {"meta": {"api-version": "1.0"}, "projects": [{"name": "demo"}]}
+    assert json.loads(reply.body) == {"meta": {"api-version": "1.4"}, "projects": [{"name": "demo"}]}
     assert b'<a href="demo/">demo</a>' in (await index.ask("/simple/")).body
 
 
+@pytest.mark.parametrize("floor", [{"cooldown": timedelta()}])  # HTML dates nothing
 async def test_upstream_that_speaks_html_only(index: Index, upstream: UpstreamServer, demo: Package) -> None:
     upstream.html = True
     page = json.loads((await index.ask("/simple/demo/", Accept=JSON)).body)

@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
+import psutil
 import pytest
 
 from tests.sandboxes.index.conftest import Index, Reply, database_url, path_of
+from tests.sandboxes.index.patience import until
 from tests.sandboxes.index.upstream_server import Fault, UpstreamServer
 from tests.sandboxes.index.wheels import Package
 
@@ -39,7 +41,13 @@ async def start(folder: Path, upstream: str, database: str, port: int) -> asynci
             "DATA_DIR": str(folder),
         },
         stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )
+
+
+def kill(process: asyncio.subprocess.Process) -> None:
+    """With its workers: as the power would, or a supervisor that has no patience left."""
+    os.killpg(process.pid, signal.SIGKILL)
 
 
 async def get(url: str, **headers: str) -> Reply:
@@ -66,7 +74,7 @@ async def url(
     await when_up(f"http://127.0.0.1:{port}")
     yield f"http://127.0.0.1:{port}", process
     if process.returncode is None:
-        process.kill()
+        kill(process)
     await process.communicate()
 
 
@@ -98,7 +106,7 @@ async def test_killed_while_storing_leaves_nothing_that_counts(
     upstream.faults[big.filename] = Fault(drip=0.05)
     async with index.session.get(base + path_of(big, "big"), headers={"Authorization": index.auth}) as answer:
         await answer.content.readexactly(1)
-        process.kill()
+        kill(process)
         with pytest.raises(aiohttp.ClientError):
             await answer.content.read()
     await process.wait()
@@ -140,5 +148,75 @@ async def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
         _, log = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 1
     assert b"The index cannot start" in log
-    assert b"address already in use" in log
+    assert b"Address already in use" in log
     assert b"Traceback" not in log
+
+
+async def workers_of(process: asyncio.subprocess.Process, count: int) -> set[int]:
+    """Those that serve, once there are so many."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            found = {child.pid for child in psutil.Process(process.pid).children()}
+            if len(found) == count:
+                return found
+            await asyncio.sleep(0.05)
+
+
+async def test_no_request_is_lost_over_a_graceful_restart(
+    url: tuple[str, asyncio.subprocess.Process], index: Index, demo: Package
+) -> None:
+    """SIGHUP while clients ask without a pause, on connections that they keep."""
+    base, process = url
+    before = await workers_of(process, 2)
+    asked, over = 0, asyncio.Event()
+
+    async def ask() -> None:
+        nonlocal asked
+        connector = aiohttp.TCPConnector(limit=1)
+        async with aiohttp.ClientSession(connector=connector, headers={"Authorization": index.auth}) as own:
+            while not over.is_set():
+                async with own.post(
+                    f"{base}/simple/demo/"
+                ) as refused:  # nobody sends a POST twice by himself
+                    assert refused.status == 405
+                async with own.get(f"{base}/simple/demo/") as answer:
+                    assert answer.status == 200
+                    assert demo.filename in await answer.text()
+                asked += 1
+
+    clients = [asyncio.create_task(ask()) for _ in range(4)]
+    process.send_signal(signal.SIGHUP)
+    await until(lambda: not before & {child.pid for child in psutil.Process(process.pid).children()})
+    at_the_change = asked
+    await until(lambda: asked > at_the_change + 20 or any(client.done() for client in clients))
+    over.set()
+    await asyncio.gather(*clients)
+    assert len(await workers_of(process, 2)) == 2
+
+
+async def is_other(process: asyncio.subprocess.Process, than: set[int]) -> bool:
+    return await workers_of(process, 2) != than
+
+
+async def test_a_worker_that_dies_is_replaced(
+    url: tuple[str, asyncio.subprocess.Process], index: Index
+) -> None:
+    base, process = url
+    assert process.stderr is not None
+    async with asyncio.timeout(PATIENCE):
+        while b"2 workers serve" not in await process.stderr.readline():  # before, it is a failure to start
+            pass
+    before = await workers_of(process, 2)
+    os.kill(min(before), signal.SIGKILL)
+    await until(lambda: is_other(process, before))
+    assert (await when_up(base)).status == 200
+
+
+async def test_workers_end_with_their_parent(
+    url: tuple[str, asyncio.subprocess.Process], index: Index
+) -> None:
+    _, process = url
+    workers = [psutil.Process(number) for number in await workers_of(process, 2)]
+    process.kill()
+    await asyncio.to_thread(psutil.wait_procs, workers, timeout=PATIENCE)
+    assert not any(worker.is_running() for worker in workers)

@@ -2,16 +2,26 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
 from time import monotonic
 
 import aiohttp
 import pytest
+from django.db.models.functions import Now
 
+from portal import celery
 from portal.accounts.models import User
-from sandboxes.index import flight, store, transfers
-from sandboxes.lifecycle.models import Sandbox
-from tests.sandboxes.index.conftest import Index, committed, path_of
+from sandboxes.audit.models import Entry
+from sandboxes.index import flight, leading, tasks, transfers
+from sandboxes.index.errors import UnavailableError
+from sandboxes.index.models import Trouble
+from sandboxes.index.storage import room, window
+from sandboxes.index.storage.leases import Leases
+from sandboxes.lifecycle.models import Alarm, Sandbox
+from tests.sandboxes.index.conftest import Index, committed, database_url, path_of
+from tests.sandboxes.index.patience import until
 from tests.sandboxes.index.upstream_server import Fault, UpstreamServer
 from tests.sandboxes.index.wheels import Package, make_wheel
 
@@ -24,14 +34,6 @@ def slow_wheels(upstream: UpstreamServer, many: int, project: str = "slow") -> l
     upstream.add(project, *wheels)
     upstream.faults |= {wheel.filename: SLOW for wheel in wheels}
     return wheels
-
-
-async def eventually(reached: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if reached():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("waited in vain")
 
 
 def _make_bob() -> None:
@@ -67,7 +69,7 @@ async def alice_takes_all(
     monkeypatch.setattr(transfers, "_PATIENCE", 0.2)
     wheels = slow_wheels(upstream, 3)
     asking = [asyncio.create_task(index.ask(path_of(wheel, "slow"))) for wheel in wheels[:2]]
-    await eventually(lambda: sum(path.startswith("/packages/") for path in upstream.asked) == 2)
+    await until(lambda: sum(path.startswith("/packages/") for path in upstream.asked) == 2)
     yield wheels
     for task in asking:
         task.cancel()
@@ -100,15 +102,16 @@ async def test_a_download_that_nobody_follows_ends(
     index: Index, upstream: UpstreamServer, big: Package, monkeypatch: pytest.MonkeyPatch, project: str
 ) -> None:
     """Whether its client hung up before the answer began, or after."""
-    monkeypatch.setattr(flight, "_LOOK", 0.05)
-    monkeypatch.setattr(flight, "_FORSAKEN", 0.2)
+    monkeypatch.setattr(flight, "LOOK", 0.05)
+    monkeypatch.setattr(leading, "LOOK", 0.05)
+    monkeypatch.setattr(leading, "_FORSAKEN", 0.2)
     monkeypatch.setattr(flight, "HELD_BACK", 0)
     upstream.faults[big.filename] = Fault(drip=0.2)
     wheel = slow_wheels(upstream, 1)[0] if project == "slow" else big
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(index.ask(path_of(wheel, project)), 0.5)
     assert index.drafts
-    await eventually(lambda: not index.drafts)
+    await until(lambda: not index.drafts)
     assert index.stored == []
     # Hanging up does not keep it off the record.
     [fetch] = await index.rows("SELECT filename FROM usage_fetch WHERE kind = 'file'")
@@ -118,8 +121,9 @@ async def test_a_download_that_nobody_follows_ends(
 async def test_a_download_that_somebody_waits_for_goes_on(
     index: Index, upstream: UpstreamServer, big: Package, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flight, "_LOOK", 0.02)
-    monkeypatch.setattr(flight, "_FORSAKEN", 0.1)
+    monkeypatch.setattr(flight, "LOOK", 0.02)
+    monkeypatch.setattr(leading, "LOOK", 0.02)
+    monkeypatch.setattr(leading, "_FORSAKEN", 0.1)
     upstream.faults[big.filename] = Fault(drip=0.01)
     start = monotonic()
     assert (await index.ask(path_of(big, "big"))).body == big.data
@@ -129,8 +133,8 @@ async def test_a_download_that_somebody_waits_for_goes_on(
 async def test_a_drip_is_ended_though_it_is_followed(
     index: Index, upstream: UpstreamServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flight, "_LOOK", 0.05)
-    monkeypatch.setattr(flight, "_START", 0.1)
+    monkeypatch.setattr(leading, "LOOK", 0.05)
+    monkeypatch.setattr(leading, "_START", 0.1)
     [wheel] = slow_wheels(upstream, 1)
     async with asyncio.timeout(5):
         reply = await index.ask(path_of(wheel, "slow"))
@@ -138,19 +142,200 @@ async def test_a_drip_is_ended_though_it_is_followed(
     assert index.drafts == []
 
 
-async def test_a_disk_with_too_little_room_is_said_before_anything_is_fetched(
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the disk had less than what must stay free."""
+    monkeypatch.setattr(room, "FLOOR", 1 << 62)
+
+
+async def troubles(index: Index) -> list[str]:
+    return [row["kind"] for row in await index.rows("SELECT kind FROM index_trouble WHERE untold")]
+
+
+@pytest.mark.usefixtures("full_disk")
+async def test_a_full_disk_passes_files_on_with_one_fetch_for_all(
+    index: Index, upstream: UpstreamServer, demo: Package
+) -> None:
+    """A small one, and one that is several times the window; somebody is told."""
+    huge = make_wheel("huge", padding=bytes(range(256)) * 20_000)
+    upstream.add("huge", huge)
+    for package, project in ((demo, "demo"), (huge, "huge")):
+        await index.ask(f"/simple/{project}/")
+        replies = await asyncio.gather(*(index.ask(path_of(package, project)) for _ in range(20)))
+        assert {hashlib.sha256(reply.body).hexdigest() for reply in replies} == {package.sha256}
+        assert upstream.asked[f"/packages/{package.filename}"] == 1
+    assert (index.stored, index.drafts) == ([], [])
+    assert await troubles(index) == ["index_full"]
+
+
+@pytest.mark.usefixtures("full_disk")
+async def test_what_passes_by_is_not_in_memory_as_a_whole(
+    index: Index, upstream: UpstreamServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fastest waits for the slowest; who comes when the beginning is gone has a fetch of its own."""
+    huge = make_wheel("huge", padding=bytes(range(256)) * 100_000)
+    upstream.add("huge", huge)
+    url, auth = index.url + path_of(huge, "huge"), {"Authorization": index.auth}
+    widest = 0
+    add = window.Window.add
+
+    def watched(self: window.Window, chunk: bytes) -> None:
+        nonlocal widest
+        add(self, chunk)
+        widest = max(widest, self.end - self.start)
+
+    monkeypatch.setattr(window.Window, "add", watched)
+    async with index.session.get(url, headers=auth) as slow:
+        assert await slow.content.readexactly(12_000_000) == huge.data[:12_000_000]
+        late = await index.ask(path_of(huge, "huge"))
+        assert await slow.content.read() == huge.data[12_000_000:]
+    assert late.body == huge.data
+    assert upstream.asked[f"/packages/{huge.filename}"] == 2
+    assert widest < 2 * window.ROOM
+
+
+@pytest.mark.usefixtures("full_disk")
+async def test_a_bad_file_that_passes_by_is_cut(index: Index, upstream: UpstreamServer, big: Package) -> None:
+    upstream.faults[big.filename] = Fault(data=big.data[:-1] + b"!")
+    with pytest.raises(aiohttp.ClientError):
+        await index.ask(path_of(big, "big"))
+
+
+@pytest.mark.usefixtures("full_disk")
+async def test_parts_of_what_passes_by_are_the_whole(index: Index, big: Package) -> None:
+    """A server may ignore Range (RFC 9110, 14.2); HEAD and 304 fetch nothing."""
+    reply = await index.ask(path_of(big, "big"), Range="bytes=0-9")
+    assert (reply.status, reply.body) == (200, big.data)
+    head = await index.ask(path_of(big, "big"), "HEAD")
+    assert int(head.headers["Content-Length"]) == len(big.data)
+
+
+@pytest.mark.usefixtures("full_disk")
+async def test_what_passes_by_without_a_length_is_known_from_a_cut_one(
+    index: Index, upstream: UpstreamServer, big: Package
+) -> None:
+    upstream.extra[big.filename] = {"size": None}
+    upstream.faults[big.filename] = Fault(chunked=True)
+    reply = await index.ask(path_of(big, "big"))
+    assert (reply.body, reply.headers["Transfer-Encoding"]) == (big.data, "chunked")
+    upstream.faults[big.filename] = Fault(chunked=True, data=big.data[:-1] + b"!")
+    with pytest.raises(aiohttp.ClientError):
+        await index.ask(path_of(big, "big"))
+
+
+async def test_metadata_is_stored_when_files_are_not_any_more(
     index: Index, upstream: UpstreamServer, demo: Package, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "FLOOR", 1 << 62)
-    reply = await index.ask(path_of(demo))
-    assert (reply.status, reply.headers["Retry-After"]) == (503, "2")
-    assert reply.reason == "The index's disk has too little room left; an admin must make some."
-    assert upstream.asked[f"/packages/{demo.filename}"] == 0
+    """Installs need it whole, and it is small: it may use what stays free of files, up to a point."""
+    huge = make_wheel("huge", padding=bytes(range(256)) * 20_000)
+    upstream.add("huge", huge)
+    disk = os.statvfs(index.folder)
+    monkeypatch.setattr(room, "FLOOR", disk.f_bavail * disk.f_frsize * 2)
+    assert (await index.ask(f"{path_of(demo)}.metadata")).body == demo.metadata
+    assert (await index.ask(path_of(huge, "huge"))).body == huge.data
+    assert index.stored == [demo.metadata_sha256]
+    monkeypatch.setattr(room, "FLOOR", 1 << 62)
+    other = make_wheel("other")
+    upstream.add("other", other)
+    assert (await index.ask(f"{path_of(other, 'other')}.metadata")).status == 503
 
 
-async def test_a_file_larger_than_the_disk_is_not_begun(
+async def test_a_disk_that_others_fill_meanwhile_ends_what_reserved_nothing(
+    index: Index, upstream: UpstreamServer, big: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of it is on the disk then; clients have it whole all the same."""
+    go_on = asyncio.Event()
+    monkeypatch.setattr(leading, "LOOK", 0.02)
+    upstream.extra[big.filename] = {"size": None}
+    upstream.faults[big.filename] = Fault(chunked=True, pause_at=600_000, go_on=go_on)
+    asking = [asyncio.create_task(index.ask(path_of(big, "big"))) for _ in range(3)]
+    await until(lambda: any(draft.stat().st_size >= 600_000 for draft in index.drafts))
+    monkeypatch.setattr(room, "FLOOR", 1 << 62)
+    await asyncio.sleep(0.2)
+    go_on.set()
+    assert [reply.body for reply in await asyncio.gather(*asking)] == [big.data] * 3
+    assert (index.stored, index.drafts) == ([], [])
+    assert upstream.asked[f"/packages/{big.filename}"] == 1
+
+
+async def test_a_file_larger_than_the_disk_is_not_written(
     index: Index, upstream: UpstreamServer, demo: Package
 ) -> None:
     upstream.extra[demo.filename] = {"size": 1 << 62}
-    assert (await index.ask(path_of(demo))).status == 503
-    assert upstream.asked[f"/packages/{demo.filename}"] == 0
+    reply = await index.ask(path_of(demo))
+    assert (reply.status, "bytes upstream, not" in reply.reason) == (502, True)
+    assert await troubles(index) == ["index_full"]
+
+
+async def test_a_database_that_does_not_answer_gives_no_lease(tmp_path: Path) -> None:
+    leases = Leases("postgresql://nobody@127.0.0.1:9/none")
+    leases.open("here")
+    with pytest.raises(UnavailableError, match="database does not answer"):
+        await leases.take("file")
+    await leases.close()
+
+
+async def test_one_holds_a_lease_until_it_is_dropped_or_its_process_is_gone(sandbox: Sandbox) -> None:
+    first, second, elsewhere = Leases(database_url()), Leases(database_url()), Leases(database_url())
+    for leases, scope in ((first, "here"), (second, "here"), (elsewhere, "there")):
+        leases.open(scope)
+    lease = await first.take("file")
+    assert lease is not None
+    assert await first.take("file") is None
+    assert await second.take("file") is None
+    assert await second.take("another") is not None
+    assert await elsewhere.take("file") is not None
+    await lease.drop()
+    again = await second.take("file")
+    await lease.drop()  # of what is another's now: nothing
+    assert again is not None
+    assert await first.take("file") is None
+    await second.close()
+
+    async def free() -> bool:
+        return await first.take("file") is not None
+
+    await until(free)  # PostgreSQL notices on its own
+    await first.close()
+    await elsewhere.close()
+
+
+async def test_leases_outlive_a_broken_connection(sandbox: Sandbox, index: Index) -> None:
+    first, second = Leases(database_url()), Leases(database_url())
+    for leases in (first, second):
+        leases.open("here")
+    assert await first.take("file") is not None
+    await index.rows(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = "
+        "(SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    with pytest.raises(UnavailableError):
+        await first.take("another")
+    assert await first.take("another") is not None
+    assert await second.take("file") is None
+    await first.close()
+    await second.close()
+
+
+def test_troubles_become_alarms_and_end_when_nothing_is_heard_of_them(db: None) -> None:
+    """Once for each time they are told; the ledger has the first."""
+    Trouble.objects.create(kind="index_full", message="The disk is full.", last_at=Now(), untold=True)
+    for _ in range(2):
+        tasks.raise_alarms()
+    [alarm] = Alarm.objects.all()
+    assert (alarm.subject, alarm.message, alarm.count) == ("index", "The disk is full.", 1)
+    Trouble.objects.update(untold=True)
+    tasks.raise_alarms()
+    alarm.refresh_from_db()
+    assert (alarm.count, alarm.cleared_at) == (2, None)
+    Trouble.objects.update(last_at=Now() - tasks.OVER * 2)
+    tasks.raise_alarms()
+    alarm.refresh_from_db()
+    assert alarm.cleared_at is not None
+    assert not Trouble.objects.exists()
+    assert list(Entry.objects.values_list("action", flat=True)) == ["alarm.raised", "alarm.cleared"]
+
+
+def test_beat_sends_the_task_by_its_name() -> None:
+    names = {entry["task"] for entry in celery.app.conf.beat_schedule.values()}
+    assert tasks.raise_alarms.name in names

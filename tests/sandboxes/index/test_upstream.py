@@ -1,19 +1,33 @@
-"""The border to the upstream: where credentials go, and how long a dead host is waited for."""
+"""The border to the upstream: where credentials go, what is tried again, and every fault an upstream can have."""
 
 import asyncio
+import json
+import socket
+import ssl
 import threading
+import zlib
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
-from time import monotonic, sleep
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from time import sleep
 
 import aiohttp
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from yarl import URL
 
 from sandboxes.index import outbound
 from sandboxes.index import upstream as module
 from sandboxes.index.config import Source, source
 from sandboxes.index.errors import UpstreamError
+from sandboxes.index.outbound import Patience
 from sandboxes.index.page import Page
 from sandboxes.index.upstream import Fresh, Upstream
 from tests.sandboxes.index.upstream_server import Fault, UpstreamServer
@@ -97,16 +111,13 @@ async def test_a_silent_upstream_is_given_up(
 async def test_a_host_that_is_down_is_not_tried_by_everyone(
     asked: Upstream, upstream: UpstreamServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(outbound, "_BACKOFF", 0.0)
     url = file_of(upstream)
     await upstream.stop()
-    start = monotonic()
-    with pytest.raises(UpstreamError, match="cannot be reached"):
-        await fetch(asked, url)
-    with pytest.raises(UpstreamError, match="a moment ago"):
-        await asked.page("demo", "")
-    assert monotonic() - start < 0.1
-    monkeypatch.setattr(outbound, "monotonic", lambda: start + 6)
-    with pytest.raises(UpstreamError, match="cannot be reached"):
+    for _ in range(3):
+        with pytest.raises(UpstreamError, match="cannot be reached"):
+            await fetch(asked, url)
+    with pytest.raises(UpstreamError, match="left alone"):
         await asked.page("demo", "")
 
 
@@ -165,13 +176,18 @@ async def test_redirects_end(asked: Upstream, upstream: UpstreamServer) -> None:
 
 
 async def test_a_dead_file_host_silences_nobody_else(
-    with_elsewhere: Upstream, upstream: UpstreamServer, elsewhere: UpstreamServer
+    with_elsewhere: Upstream,
+    upstream: UpstreamServer,
+    elsewhere: UpstreamServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(outbound, "_BACKOFF", 0.0)
     url = file_of(elsewhere)
     await elsewhere.stop()
-    with pytest.raises(UpstreamError, match="cannot be reached"):
-        await fetch(with_elsewhere, url)
-    with pytest.raises(UpstreamError, match="a moment ago"):
+    for _ in range(3):
+        with pytest.raises(UpstreamError, match="cannot be reached"):
+            await fetch(with_elsewhere, url)
+    with pytest.raises(UpstreamError, match="left alone"):
         await fetch(with_elsewhere, url)
     assert isinstance(await with_elsewhere.page("demo", ""), Fresh)
     assert await fetch(with_elsewhere, file_of(upstream)) == WHEEL.data
@@ -226,3 +242,202 @@ def test_a_redirect_never_leads_from_https_to_http() -> None:
     for location in ("http://index.example/a", "ftp://index.example/a", "file:///etc/passwd"):
         with pytest.raises(UpstreamError, match="redirects"):
             outbound.following_of(target, 302, location)
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries again without a pause."""
+    monkeypatch.setattr(outbound, "_BACKOFF", 0.0)
+
+
+PAGE = "/simple/demo/"
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+async def test_a_busy_upstream_is_asked_again(
+    asked: Upstream, upstream: UpstreamServer, at_once: None, status: int
+) -> None:
+    upstream.page_faults["demo"] = Fault(status=status, times=2)
+    assert isinstance(await asked.page("demo", ""), Fresh)
+    assert upstream.asked[PAGE] == 3
+
+
+async def test_but_not_for_ever(asked: Upstream, upstream: UpstreamServer, at_once: None) -> None:
+    upstream.page_faults["demo"] = Fault(status=503)
+    with pytest.raises(UpstreamError, match="answered 503"):
+        await asked.page("demo", "")
+    assert upstream.asked[PAGE] == 3
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 500])
+async def test_an_answer_that_will_stay_the_same_is_not_asked_for_again(
+    asked: Upstream, upstream: UpstreamServer, at_once: None, status: int
+) -> None:
+    upstream.page_faults["demo"] = Fault(status=status)
+    with pytest.raises(UpstreamError, match=f"answered {status}"):
+        await asked.page("demo", "")
+    assert upstream.asked[PAGE] == 1
+
+
+@pytest.mark.parametrize("retry_after", ["3600", "Fri, 31 Dec 2100 23:59:59 GMT"])
+async def test_an_upstream_that_wants_to_be_left_alone_for_long_is(
+    asked: Upstream, upstream: UpstreamServer, at_once: None, retry_after: str
+) -> None:
+    upstream.page_faults["demo"] = Fault(status=429, headers={"Retry-After": retry_after})
+    with pytest.raises(UpstreamError, match="answered 429"):
+        await asked.page("demo", "")
+    with pytest.raises(UpstreamError, match="left alone"):
+        await asked.page("demo", "")
+    assert upstream.asked[PAGE] == 1
+
+
+async def test_a_short_retry_after_is_waited_for(
+    asked: Upstream, upstream: UpstreamServer, at_once: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(seconds: float) -> None:
+        waited.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", noted)
+    upstream.page_faults["demo"] = Fault(status=429, times=1, headers={"Retry-After": "4"})
+    assert isinstance(await asked.page("demo", ""), Fresh)
+    assert waited.count(4.0) == 1
+
+
+@pytest.mark.parametrize("text", ["soon", "", "-1", "Fri, 31 Dec 1999 23:59:59 GMT", "9" * 400, "\u0661"])
+async def test_an_unreadable_retry_after_means_none(
+    asked: Upstream, upstream: UpstreamServer, at_once: None, text: str
+) -> None:
+    upstream.page_faults["demo"] = Fault(status=500, headers={"Retry-After": text})
+    with pytest.raises(UpstreamError, match="answered 500"):
+        await asked.page("demo", "")
+
+
+async def test_a_page_that_breaks_off_is_asked_for_once_more(
+    asked: Upstream, upstream: UpstreamServer
+) -> None:
+    upstream.page_faults["demo"] = Fault(cut_at=10, times=1)
+    assert isinstance(await asked.page("demo", ""), Fresh)
+    assert upstream.asked[PAGE] == 2
+
+
+JSON_PAGE = json.dumps({"meta": {"api-version": "1.0"}, "name": "demo", "files": []}).encode()
+BOMB = zlib.compress(b" " * (65 * 1024 * 1024), 9, wbits=31)  # gzip: some 64 kB
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        pytest.param(Fault(cut_at=0), "broke off", id="cut before the first byte"),
+        pytest.param(Fault(cut_at=50), "broke off", id="cut in the middle"),
+        pytest.param(
+            Fault(headers={"Content-Length": "99999"}, cut_at=20), "broke off", id="too long a length"
+        ),
+        pytest.param(Fault(data=JSON_PAGE[:-3]), "is not JSON", id="half a document"),
+        pytest.param(Fault(data=b"<html></html>"), "is not JSON", id="HTML that says it is JSON"),
+        pytest.param(Fault(data=b"[]"), "lists no files", id="another document"),
+        pytest.param(
+            Fault(headers={"Content-Type": "text/plain"}), "neither JSON nor HTML", id="another type"
+        ),
+        pytest.param(
+            Fault(headers={"Content-Encoding": "gzip"}), "broke off, or answered", id="no gzip at all"
+        ),
+        pytest.param(
+            Fault(data=BOMB, headers={"Content-Encoding": "gzip"}), "larger than 64", id="a gzip bomb"
+        ),
+        pytest.param(Fault(drip=5.0), "in time", id="a drip"),
+        pytest.param(Fault(redirect="/simple/demo/"), "redirects more than 5 times", id="a loop"),
+        pytest.param(Fault(redirect="http://169.254.169.254/"), "address that is not allowed", id="inside"),
+        pytest.param(Fault(redirect="file:///etc/passwd"), "redirects to nonsense", id="no http"),
+    ],
+)
+async def test_a_faulty_page_is_an_error_that_says_what_was_wrong(
+    asked: Upstream,
+    upstream: UpstreamServer,
+    at_once: None,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Fault,
+    said: str,
+) -> None:
+    monkeypatch.setattr(outbound, "_IDLE", 0.2)
+    upstream.page_faults["demo"] = fault
+    with pytest.raises(UpstreamError, match=said):
+        await asked.page("demo", "")
+
+
+async def test_html_where_json_was_asked_for_is_read_as_what_it_is(
+    asked: Upstream, upstream: UpstreamServer
+) -> None:
+    upstream.html = True
+    answer = await asked.page("demo", "")
+    assert isinstance(answer, Fresh)
+    assert [file.sha256 for file in answer.page.files] == [WHEEL.sha256]
+
+
+async def test_more_bytes_than_the_length_says_are_not_taken(
+    asked: Upstream, upstream: UpstreamServer
+) -> None:
+    """What follows the stated length is not part of the answer (RFC 9112, 6.3), and of no later one."""
+    upstream.page_faults["demo"] = Fault(
+        data=JSON_PAGE + b"HTTP/1.1 200 OK\r\n", headers={"Content-Length": str(len(JSON_PAGE))}, times=1
+    )
+    with suppress(UpstreamError):
+        await asked.page("demo", "")
+    answer = await asked.page("demo", "")
+    assert isinstance(answer, Fresh)
+    assert len(answer.page.files) == 1
+
+
+async def test_an_answer_that_does_not_begin_is_given_up_before_the_client_gives_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hanging:  # takes connections, and never reads
+        silent = Upstream(source("INDEX_UPSTREAM", f"http://127.0.0.1:{hanging.getsockname()[1]}/simple/"))
+        with pytest.raises(UpstreamError, match="in time"):
+            await silent.page("demo", "", Patience.of(60.0, 0.1))
+        await silent.close()
+
+
+def authority(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """A certificate for 127.0.0.1 that signs itself, and a server's context with it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "authority.pem"
+    path.write_bytes(certificate.public_bytes(Encoding.PEM))
+    private = folder / "key.pem"
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path, private)
+    return path, context
+
+
+async def test_tls_is_verified_and_a_companys_own_authority_can_be_named(tmp_path: Path) -> None:
+    path, tls = authority(tmp_path)
+    server = UpstreamServer()
+    server.add("demo", WHEEL)
+    await server.start(tls)
+    strict = Upstream(source("INDEX_UPSTREAM", server.url))
+    with pytest.raises(UpstreamError, match="certificate that is not trusted"):
+        await strict.page("demo", "")
+    assert not server.asked
+    trusting = Upstream(replace(source("INDEX_UPSTREAM", server.url), authorities=path))
+    assert isinstance(await trusting.page("demo", ""), Fresh)
+    await strict.close()
+    await trusting.close()
+    await server.stop()

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import ssl
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,15 +17,19 @@ JSON = "application/vnd.pypi.simple.v1+json"
 
 @dataclass
 class Fault:
-    """What goes wrong with one file."""
+    """What goes wrong with one file, or with one page (by project)."""
 
     status: int = 200
+    times: int | None = None  # how often before it is over; None: always
+    headers: dict[str, str] = field(default_factory=dict)
     cut_at: int | None = None  # bytes after which the connection breaks
     data: bytes | None = None  # sent instead of the right bytes
     drip: float = 0.0  # seconds before each piece
     piece: int = 16 * 1024  # bytes
     chunked: bool = False  # says no length
     redirect: str = ""
+    pause_at: int = 0  # bytes after which it waits for `go_on`
+    go_on: asyncio.Event | None = None
 
 
 @dataclass
@@ -35,6 +40,9 @@ class UpstreamServer:
     projects: dict[str, list[Package]] = field(default_factory=dict)
     extra: dict[str, dict[str, Any]] = field(default_factory=dict)  # by file name: keys of its JSON entry
     faults: dict[str, Fault] = field(default_factory=dict)
+    page_faults: dict[str, Fault] = field(default_factory=dict)
+    ranges: bool = True  # whether files can be asked for in parts
+    authorization: str = ""  # that every request must show; "": none
     page_status: int = 200
     content_type: str = ""  # of pages; empty: the right one
     etags: bool = True
@@ -43,15 +51,16 @@ class UpstreamServer:
     url: str = ""
     _runner: web.AppRunner | None = None
 
-    async def start(self) -> None:
+    async def start(self, tls: ssl.SSLContext | None = None) -> None:
         app = web.Application()
         app.router.add_get("/simple/{project}/", self._page)
         app.router.add_get("/packages/{filename}", self._file)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=tls)
         await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/simple/"
+        scheme = "https" if tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._runner.addresses[0][1]}/simple/"
 
     async def stop(self) -> None:
         """Down: nothing listens any more."""
@@ -62,14 +71,24 @@ class UpstreamServer:
     def add(self, project: str, *packages: Package) -> None:
         self.projects.setdefault(project, []).extend(packages)
 
-    async def _page(self, request: web.Request) -> web.Response:
+    async def _page(self, request: web.Request) -> web.StreamResponse:
         self._count(request)
         project = request.match_info["project"]
-        if self.page_status != 200:
-            return web.Response(status=self.page_status)
+        fault = _next(self.page_faults, project)
+        if self.page_status != 200 or fault.status != 200:
+            status = self.page_status if self.page_status != 200 else fault.status
+            return web.Response(status=status, headers=fault.headers)
+        if fault.redirect:
+            return web.Response(status=302, headers={"Location": fault.redirect})
+        if self.authorization and request.headers.get("Authorization") != self.authorization:
+            return web.Response(status=401)
         if project not in self.projects:
             return web.Response(status=404)
         body = self._html(project) if self.html else self._json(project)
+        if fault != Fault():
+            content_type = fault.headers.get("Content-Type", JSON)
+            body = fault.data if fault.data is not None else body
+            return await self._send(request, body, fault, fault.headers | {"Content-Type": content_type})
         etag = f'"{hashlib.sha256(body).hexdigest()}"'
         headers = {"ETag": etag} if self.etags else {}
         if self.etags and request.headers.get("If-None-Match") == etag:
@@ -105,17 +124,21 @@ class UpstreamServer:
     async def _file(self, request: web.Request) -> web.StreamResponse:
         self._count(request)
         filename = request.match_info["filename"]
-        fault = self.faults.get(filename, Fault())
+        fault = _next(self.faults, filename)
         if fault.redirect:
             return web.Response(status=302, headers={"Location": fault.redirect})
         data = fault.data if fault.data is not None else self._bytes(filename)
         if data is None or fault.status != 200:
-            return web.Response(status=404 if data is None else fault.status)
-        return await self._send(request, data, fault)
+            return web.Response(status=404 if data is None else fault.status, headers=fault.headers)
+        if self.ranges and (asked := request.http_range) != slice(None, None, 1) and fault == Fault():
+            return _part(data, asked)
+        return await self._send(request, data, fault, fault.headers)
 
-    async def _send(self, request: web.Request, data: bytes, fault: Fault) -> web.StreamResponse:
-        response = web.StreamResponse()
-        if not fault.chunked:
+    async def _send(
+        self, request: web.Request, data: bytes, fault: Fault, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers=headers)
+        if not fault.chunked and "Content-Length" not in headers:
             response.content_length = len(data)
         await response.prepare(request)
         end = len(data) if fault.cut_at is None else fault.cut_at
@@ -123,6 +146,8 @@ class UpstreamServer:
             await asyncio.sleep(fault.drip)
             if request.transport is None or request.transport.is_closing():
                 return response  # the index had enough
+            if fault.go_on is not None and start >= fault.pause_at:
+                await fault.go_on.wait()
             await response.write(data[start : min(start + fault.piece, end)])
         if fault.cut_at is not None and request.transport is not None:
             request.transport.close()
@@ -141,3 +166,22 @@ class UpstreamServer:
     def _count(self, request: web.Request) -> None:
         self.asked[request.path] += 1
         self.headers[request.path] = dict(request.headers)
+
+
+def _next(faults: dict[str, Fault], key: str) -> Fault:
+    """The fault that is to happen now; one that happens a number of times is counted down."""
+    fault = faults.get(key)
+    if fault is None:
+        return Fault()
+    if fault.times is not None:
+        fault.times -= 1
+        if fault.times <= 0:
+            del faults[key]
+    return fault
+
+
+def _part(data: bytes, asked: slice) -> web.Response:
+    """206 for one range (RFC 9110, 14.2), suffix ranges too."""
+    start, stop, _ = asked.indices(len(data))
+    headers = {"Content-Range": f"bytes {start}-{stop - 1}/{len(data)}"}
+    return web.Response(status=206, body=data[start:stop], headers=headers)

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 
@@ -25,11 +26,17 @@ class Package:
 
 
 def make_wheel(
-    name: str = "demo", version: str = "1.0", *, padding: bytes = b"", requires: str = ""
+    name: str = "demo",
+    version: str = "1.0",
+    *,
+    padding: bytes = b"",
+    requires: str = "",
+    headers: Iterable[str] = (),
 ) -> Package:
-    """An installable wheel; `padding` makes it as large as a test wants."""
+    """An installable wheel; `padding` makes it as large as a test wants, `headers` are more lines of METADATA."""
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     metadata += f"Requires-Dist: {requires}\n" if requires else ""
+    metadata += "".join(f"{line}\n" for line in headers)
     info = f"{name}-{version}.dist-info"
     contents = {
         f"{name}.py": f'VERSION = "{version}"\n'.encode(),

@@ -50,6 +50,13 @@ def test_what_names_nothing_is_refused(text: str, ecosystem: Ecosystem) -> None:
         parse(text, ecosystem)
 
 
+def test_old_npm_names_with_capitals_are_no_way_around_a_list() -> None:
+    pattern = parse("JSONStream@>=1.0.0", NPM)
+    assert pattern.matches("JSONStream", "1.0.0")
+    assert parse("json*", NPM).names("JSONStream")
+    assert not parse("json*", PYPI).names("JSONStream")  # Python's are normalised before
+
+
 @given(st.text(max_size=60), st.sampled_from(Ecosystem))
 def test_any_text_is_a_pattern_or_refused_and_reads_back_as_itself(text: str, ecosystem: Ecosystem) -> None:
     try:

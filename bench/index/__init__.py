@@ -1,0 +1,1 @@
+"""Benchmarks of the package index, beside nginx where it is installed."""

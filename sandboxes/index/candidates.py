@@ -1,0 +1,106 @@
+"""Files as policy wants to know them. Pure.
+
+A file on a page and the same file's row give the same candidate: the row keeps what the page said
+(`facts_of`), and is brought up to date when the page has moved on (`files.py`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from packaging.version import InvalidVersion, Version
+
+from sandboxes.index.page import File, Page
+from sandboxes.index.policy.facts import Candidate, Ecosystem
+
+# Since when a file is known that nobody says anything of: never, as far as waiting goes.
+_NEVER: Final = datetime(3000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """A file, and what its page says beyond it."""
+
+    project: str  # normalised
+    file: File
+    source: str  # the upstream's name
+    replaces: str = ""  # the version that it is to take the place of; "" if there is none
+
+
+def on_page(page: Page, file: File) -> Stated:
+    return Stated(page.project, file, page.source, replacements(page).get(file.version, ""))
+
+
+def facts_of(stated: Stated) -> dict[str, Any]:
+    """What a row keeps beyond its columns, as JSON."""
+    file = stated.file
+    return {
+        "upload_time": file.upload_time,
+        "yanked": file.yanked,
+        "seen_at": file.seen_at,
+        "absent_at": file.absent_at,
+        "source": stated.source,
+        "replaces": stated.replaces,
+    }
+
+
+def candidate(stated: Stated) -> Candidate:
+    file = stated.file
+    return Candidate(
+        ecosystem=Ecosystem.PYPI,
+        project=stated.project,
+        version=file.version,
+        filename=file.filename,
+        sha256=file.sha256,
+        source=stated.source,
+        built=file.filename.endswith(".whl"),
+        seen_at=_moment(file.seen_at) or _NEVER,
+        uploaded_at=_moment(file.upload_time),
+        absent_at=_moment(file.absent_at),
+        size=file.size,
+        yanked=file.yanked is not False,
+    )
+
+
+def replacements(page: Page) -> dict[str, str]:
+    """Each version with the newest one before it, by PEP 440's order; only a pre-release follows a pre-release."""
+    versions = {_version(text): text for text in {file.version for file in page.files}}
+    found: dict[str, str] = {}
+    newest = final = ""  # so far: of all, and of those that are no pre-release
+    for version in sorted(version for version in versions if version is not None):
+        text = versions[version]
+        found[text] = newest if version.is_prerelease else final
+        newest = text
+        final = final if version.is_prerelease else text
+    return found
+
+
+def _version(text: str) -> Version | None:
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return None
+
+
+def _moment(text: str | None) -> datetime | None:
+    """No later than `_NEVER`: an upstream may claim the year 9999, to which no cooldown can be added."""
+    return min(datetime.fromisoformat(text), _NEVER) if text else None
+
+
+def stated_of_row(project: str, row: Mapping[str, Any], seen_at: str) -> Stated:
+    """`seen_at`: what to take for a row of which no page has said anything yet."""
+    facts = row["facts"]
+    file = File(
+        filename=row["filename"],
+        version=row["version"],
+        sha256=row["sha256"],
+        url=row["url"],
+        size=row["size"],
+        upload_time=facts.get("upload_time"),
+        yanked=facts.get("yanked", False),
+        metadata_sha256=row["metadata_sha256"],
+        seen_at=facts.get("seen_at") or seen_at,
+        absent_at=facts.get("absent_at") or "",
+    )
+    return Stated(project, file, facts.get("source", ""), facts.get("replaces", ""))

@@ -1,0 +1,216 @@
+"""Metadata files (PEP 658) of wheels whose upstream has none: read from the wheel, stored, then advertised.
+
+When a page is shown, the wheels of its newest versions are looked at in the background: in the store if
+they are there, else at their upstream with a few range requests. A wheel whose upstream knows no ranges is
+looked at once it is stored, when it is served next. Only when the metadata is in the store, under its
+sha256, does the page say so; it keeps saying so as long as the same upstream lists the same wheel.
+
+The bytes come into the store like any others: as a download, whose URL says by its fragment that it is to be
+read from a wheel. So metadata that was evicted is read again. What is read by ranges is the upstream's word,
+exactly as a metadata file of its own would be: clients check it against the wheel.
+"""
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from packaging.version import Version
+
+from sandboxes.errors import PetridishError
+from sandboxes.index.candidates import Stated
+from sandboxes.index.database import Database
+from sandboxes.index.errors import UpstreamError
+from sandboxes.index.files import IN_WHEEL, blob_of
+from sandboxes.index.lru import Lru
+from sandboxes.index.page import File, Page
+from sandboxes.index.projects import Projects, Shown
+from sandboxes.index.ranges import Span
+from sandboxes.index.store import Store
+from sandboxes.index.transfers import Transfers
+from sandboxes.index.upstream import Download
+from sandboxes.index.upstreams import Upstreams
+from sandboxes.index.wheel_metadata import NotReadableError, metadata_of
+
+logger = logging.getLogger(__name__)
+
+_VERSIONS = 2  # the newest ones of a page that are looked at
+_MOST = 8  # wheels of one page at a time
+_PAGES = 2  # looked at at once
+_REMEMBERED = 20_000  # wheels that were looked at
+_NOBODY = 0  # whose share of downloads these are: no sandbox's
+_ADVERTISE = """
+UPDATE index_project SET document = %(document)s, digest = %(digest)s
+WHERE name = %(name)s AND digest = %(former)s"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wheel:
+    """What a fragment says of the wheel whose metadata is wanted."""
+
+    sha256: str
+    project: str
+    version: str
+    size: int | None
+
+    @classmethod
+    def read(cls, fragment: str) -> "_Wheel":
+        sha256, project, version, size = fragment.split("/")
+        return cls(sha256, project, version, int(size) if size else None)
+
+
+class WheelOrigin:
+    """Where files are fetched from: the upstreams, and for such URLs as above the wheels themselves."""
+
+    def __init__(self, store: Store, upstream: Upstreams) -> None:
+        self._store = store
+        self._upstream = upstream
+
+    @asynccontextmanager
+    async def file(self, url: str, what: str, source: str) -> AsyncIterator[Download]:
+        plain, mark, fragment = url.partition(IN_WHEEL)
+        if not mark:
+            async with self._upstream.file(url, what, source) as download:
+                yield download
+            return
+        data = await self.metadata(plain, _Wheel.read(fragment), what, source)
+        yield Download(len(data), _once(data))
+
+    async def metadata(self, url: str, wheel: _Wheel, what: str, source: str) -> bytes:
+        """Raises `UpstreamError` for a wheel that has none that could be given."""
+        stored = await self._store.size(wheel.sha256)
+
+        async def read(start: int, stop: int) -> bytes:
+            if stored is not None:
+                return await self._stored(wheel.sha256, start, stop)
+            return await self._upstream.part(url, start, stop, what, source)
+
+        size = stored or wheel.size or await self._upstream.length(url, what, source)
+        try:
+            return await metadata_of(read, size, wheel.project, wheel.version)
+        except NotReadableError as error:
+            raise UpstreamError(f"{what} cannot be read from the wheel: {error}.") from error
+
+    async def _stored(self, sha256: str, start: int, stop: int) -> bytes:
+        file = self._store.place.file(sha256)
+        if file is None:
+            return b"".join([piece async for piece in self._store.place.stream(sha256, Span(start, stop))])
+        with file:
+            return await asyncio.to_thread(os.pread, file.fileno(), stop - start, start)
+
+
+class Extraction:
+    """Looks at wheels in the background. Nobody waits for it, and nobody is told when it fails."""
+
+    def __init__(
+        self, database: Database, store: Store, projects: Projects, origin: WheelOrigin, transfers: Transfers
+    ) -> None:
+        """Needs a running loop."""
+        self._database = database
+        self._store = store
+        self._projects = projects
+        self._origin = origin
+        self._transfers = transfers
+        self._looked: Lru[tuple[str, bool], bool] = Lru(_REMEMBERED)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._busy = asyncio.Semaphore(_PAGES)
+
+    def page_shown(self, shown: Shown) -> None:
+        files = [file for file in newest_without(shown.page) if not self._looked.get((file.sha256, False))]
+        for file in files:
+            self._looked.put((file.sha256, False), True)
+        if files:
+            self._start(self._look(shown, files))
+
+    def file_given(self, stated: Stated) -> None:
+        """Once more when it is stored: then its upstream need not know ranges."""
+        file = stated.file
+        lacking = file.filename.endswith(".whl") and not file.metadata_sha256
+        if lacking and not self._looked.get((file.sha256, True)):
+            self._start(self._look_at_stored(stated))
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("wheels were not looked at", exc_info=error)
+
+    async def _look_at_stored(self, stated: Stated) -> None:
+        if not await self._store.has(stated.file.sha256):
+            return
+        self._looked.put((stated.file.sha256, True), True)
+        try:
+            shown = await self._projects.page(stated.project)
+        except PetridishError:
+            return
+        file = shown.page.find(stated.file.filename, stated.file.sha256)
+        if file is not None and not file.metadata_sha256:
+            await self._look(shown, [file])
+
+    async def _look(self, shown: Shown, files: Sequence[File]) -> None:
+        async with self._busy:
+            found: dict[str, str] = {}
+            for file in files:
+                try:
+                    found[file.sha256] = await self._store_metadata(shown.page, file)
+                except PetridishError as error:
+                    logger.info("no metadata of %s: %s", file.filename, error)
+            if found:
+                await self._advertise(shown, found)
+
+    async def _store_metadata(self, page: Page, file: File) -> str:
+        wheel = _Wheel(file.sha256, page.project, file.version, file.size)
+        data = await self._origin.metadata(file.url, wheel, file.filename, page.source)
+        digest = hashlib.sha256(data).hexdigest()
+        blob = blob_of(Stated(page.project, with_metadata(file, digest), page.source), metadata=True)
+        flight = await self._transfers.join(blob, _NOBODY) if blob else None
+        if flight is not None:
+            await flight.kept(lambda: True)
+        return digest
+
+    async def _advertise(self, shown: Shown, found: dict[str, str]) -> None:
+        """On the page as it is kept now; when that has changed meanwhile, its next showing looks again."""
+        project = shown.page.project
+        kept = await self._projects.known(project, shown.digest)
+        if kept is None or kept.page.source != shown.page.source:
+            return
+        files = tuple(
+            with_metadata(file, found[file.sha256])
+            if file.sha256 in found and not file.metadata_sha256
+            else file
+            for file in kept.page.files
+        )
+        document = await asyncio.to_thread(replace(kept.page, files=files).document)
+        digest = hashlib.sha256(document).hexdigest()
+        values = {"name": project, "former": kept.digest, "digest": digest, "document": document}
+        await self._database.rows(_ADVERTISE, values)
+
+
+def with_metadata(file: File, sha256: str) -> File:
+    return replace(file, metadata_sha256=sha256, extracted=True)
+
+
+def newest_without(page: Page) -> list[File]:
+    """The wheels of the newest versions that have no metadata file."""
+    versions = sorted({file.version for file in page.files}, key=Version, reverse=True)[:_VERSIONS]
+    return [
+        file
+        for file in page.files
+        if file.version in versions and file.filename.endswith(".whl") and not file.metadata_sha256
+    ][:_MOST]
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data

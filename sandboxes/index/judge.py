@@ -1,0 +1,101 @@
+"""The one place where the index process asks policy: for a page as for a file, its metadata, HEAD and ranges.
+
+A file that is to be screened first is held: who asks waits a little in the request, is then told to come back,
+and after `_RETURNS` times is told to come back later and by hand. pip and Poetry do not wait for ever,
+and a client that is told "try again" for ever shows nobody why.
+"""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Final
+
+from sandboxes.index import refusals
+from sandboxes.index.book import Book
+from sandboxes.index.candidates import Stated, candidate
+from sandboxes.index.errors import NotGivenError, UnavailableError
+from sandboxes.index.knowledge import Advisor
+from sandboxes.index.lru import Lru
+from sandboxes.index.policy.decide import Decision, Verdict, decide
+from sandboxes.index.policy.facts import Candidate, Ecosystem
+from sandboxes.index.policy.waivers import Subject
+from sandboxes.index.projects import Shown
+from sandboxes.index.views import View, Views
+
+_WAIT = 12.0  # seconds in a request; Poetry gives up after 15
+_LOOK = 0.5  # seconds between looks at the verdict
+_RETURNS: Final = 4  # times a client is told to come back
+_REMEMBERED: Final = 10_000  # files on hold, each for one sandbox
+
+
+class Judge:
+    """Of one ecosystem's files; npm's is `npm/judge.py`."""
+
+    ecosystem = Ecosystem.PYPI
+
+    def __init__(self, book: Book, advisor: Advisor, public_url: str) -> None:
+        self._book = book
+        self._advisor = advisor
+        self._public_url = public_url
+        self._views = Views(public_url)
+        self._returns: Lru[tuple[int, str], int] = Lru(_REMEMBERED)
+
+    async def view(self, subject: Subject, shown: Shown) -> View:
+        project = shown.page.project
+        edition = await self._book.current()
+        ruling = edition.rules.ruling(subject, Ecosystem.PYPI, project)
+        knowledge = await self._advisor.about(edition, Ecosystem.PYPI, project)
+        return await self._views.of(shown, ruling, knowledge, _now())
+
+    async def decide(self, subject: Subject, stated: Stated) -> Decision:
+        """Raises `UnavailableError` when nobody knows what holds now."""
+        edition = await self._book.current()
+        policy = edition.rules.ruling(subject, self.ecosystem, stated.project).policy
+        knowledge = await self._advisor.about(edition, self.ecosystem, stated.project)
+        file = knowledge.informed(self._candidate(stated), stated.replaces)
+        if policy.screened:
+            file = replace(file, screening=await self._advisor.screening_of(file.sha256))
+        return decide(file, policy, _now())
+
+    async def check(self, subject: Subject, stated: Stated) -> bool:
+        """Whether it may be given now; False: it is on hold. Raises `NotGivenError` for what is refused."""
+        decision = await self.decide(subject, stated)
+        if decision.verdict is Verdict.REFUSE:
+            raise self._not_given(stated, decision)
+        return decision.allowed
+
+    async def wait(self, subject: Subject, stated: Stated) -> None:
+        """Returns when a file that was on hold may be given. Raises `NotGivenError` or `UnavailableError`."""
+        end = monotonic() + _WAIT
+        while monotonic() < end:
+            await asyncio.sleep(_LOOK)
+            if await self.check(subject, stated):
+                self._returns.drop((subject.sandbox, stated.file.sha256))
+                return
+        await self._send_away(subject, stated)
+
+    async def _send_away(self, subject: Subject, stated: Stated) -> None:
+        key = (subject.sandbox, stated.file.sha256)
+        times = self._returns.get(key) or 0
+        self._returns.put(key, times + 1)
+        if times < _RETURNS:
+            raise UnavailableError(f"{stated.file.filename} is being screened; try again.")
+        decision = await self.decide(subject, stated)
+        if decision.allowed:
+            return
+        still = tuple(
+            replace(each, reason="scan still running; come back later") for each in decision.findings
+        )
+        raise self._not_given(stated, replace(decision, findings=still))
+
+    def _candidate(self, stated: Stated) -> Candidate:
+        return candidate(stated)
+
+    def _not_given(self, stated: Stated, decision: Decision) -> NotGivenError:
+        why = refusals.why_url(self._public_url, self.ecosystem.value, stated.project, stated.file.version)
+        return NotGivenError(refusals.refusal(decision, why))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,60 @@
+"""What screening knows of one project's files: its advisories, and verdicts that a person must see to."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
+
+from sandboxes.index.book import Edition
+from sandboxes.index.database import Database
+from sandboxes.index.lru import Lru
+from sandboxes.index.policy.facts import Candidate, Ecosystem, Screening
+from sandboxes.screening import lookup
+from sandboxes.screening.matching import ProjectAdvisories
+
+_PROJECTS = 2000  # whose advisories are remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """`key` stands for all of it: equal keys of one project, equal knowledge."""
+
+    key: Hashable = None
+    advisories: ProjectAdvisories | None = None
+    verdicts: Mapping[str, Screening] | None = None
+
+    @property
+    def advised(self) -> bool:
+        return self.advisories is not None
+
+    def informed(self, file: Candidate, replaces: str) -> Candidate:
+        """`replaces`: the version that the file's is to take the place of, "" if none."""
+        screening = self.verdicts.get(file.sha256) if self.verdicts else None
+        if screening is not None:
+            file = replace(file, screening=screening)
+        if self.advisories is None:
+            return file
+        fixes = self.advisories.fixed_by(file.version, replaces) if replaces else ()
+        return replace(file, advisories=self.advisories.of(file.version), fixes=fixes)
+
+
+class Advisor:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._found: Lru[tuple[Hashable, Ecosystem, str], tuple[ProjectAdvisories | None]] = Lru(_PROJECTS)
+
+    async def about(self, edition: Edition, ecosystem: Ecosystem, project: str) -> Knowledge:
+        key = (edition.advice, ecosystem, project)
+        found = self._found.get(key)
+        if found is None:
+            found = (await self._look_up(ecosystem, project),)
+            self._found.put(key, found)
+        return Knowledge((edition.advice, edition.verdicts_key), found[0], edition.verdicts)
+
+    async def screening_of(self, sha256: str) -> Screening:
+        """The newest word on these bytes."""
+        rows = await self._database.rows(lookup.VERDICTS, {"files": [sha256]})
+        return lookup.states(rows).get(sha256, Screening.UNKNOWN)
+
+    async def _look_up(self, ecosystem: Ecosystem, project: str) -> ProjectAdvisories | None:
+        values = {"ecosystem": ecosystem.value, "projects": [project]}
+        rows = await self._database.rows(lookup.ADVISORIES, values)
+        return lookup.known(ecosystem, rows).get(project)

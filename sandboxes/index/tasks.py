@@ -1,0 +1,26 @@
+"""Celery's side of the index: its troubles become alarms, which go to the ledger and to people."""
+
+from datetime import timedelta
+from typing import Final
+
+from celery import shared_task
+from django.db import transaction
+from django.db.models.functions import Now
+
+from sandboxes.index.models import Trouble
+from sandboxes.lifecycle import alarms
+
+SUBJECT: Final = "index"
+OVER: Final = timedelta(minutes=15)  # since it was last told of
+
+
+@shared_task(name="sandboxes.index.tasks.raise_alarms", ignore_result=True)
+def raise_alarms() -> None:
+    with transaction.atomic():
+        for trouble in Trouble.objects.select_for_update().filter(untold=True):
+            Trouble.objects.filter(pk=trouble.pk).update(untold=False)
+            alarms.alarm(trouble.kind, SUBJECT, trouble.message)
+    with transaction.atomic():
+        for trouble in Trouble.objects.select_for_update().filter(untold=False, last_at__lt=Now() - OVER):
+            Trouble.objects.filter(pk=trouble.pk).delete()
+            alarms.clear(trouble.kind, SUBJECT, by=None)
