@@ -36,6 +36,22 @@ def wait_for[T](look: Callable[[], T], seconds: float = 60.0) -> T:
     return found
 
 
+def ask_to_go(cluster: Cluster, installation_id: str) -> bool:
+    """Everything of it, the canary too, which outlives its sandboxes on purpose. True if there was nothing."""
+    left = list(cluster.namespaces(installation_id))
+    for state in left:
+        if state.labels.get(Labels.CANARY) == "true":  # no sandbox: the driver tells them apart
+            cluster.delete_canary(state.name)
+        else:
+            cluster.delete_namespace(state.name, state.uid)
+    return not left
+
+
+def remove_installation(cluster: Cluster, installation_id: str) -> None:
+    """Returns when nothing of it is left. Nobody may work for it any more: a worker would make its canary again."""
+    wait_for(lambda: ask_to_go(cluster, installation_id), 120)
+
+
 @dataclass(frozen=True)
 class Subject:
     """A cluster to test, and how to make sandboxes there."""
@@ -90,8 +106,7 @@ class Subject:
 
     def clean(self) -> None:
         """Ask for every namespace of this run to go."""
-        for state in self.cluster.namespaces(self.installation_id):
-            self.cluster.delete_namespace(state.name, state.uid)
+        ask_to_go(self.cluster, self.installation_id)
 
 
 @pytest.fixture(scope="session")
@@ -147,4 +162,4 @@ def own_address(kubeconfig: str) -> str:
         return str(probe.getsockname()[0])
 
 
-__all__ = ["REAL", "Labels", "Subject", "own_address", "real_kubeconfig", "wait_for"]
+__all__ = ["REAL", "Labels", "Subject", "own_address", "real_kubeconfig", "remove_installation", "wait_for"]

@@ -37,6 +37,7 @@ def everything(subject: Subject) -> None:
     cluster.thaw(spec.namespace)
     cluster.ways_in(spec.namespace, frozenset())
     cluster.prune_policies(spec.namespace, frozenset(("deny-all",)))
+    cluster.label_namespace(spec.namespace, uid, rendered.seal[0]["metadata"]["labels"])
     cluster.quarantine(spec.namespace, uid)
     _remove(subject, spec.namespace, uid, spec.sandbox_id)
 

@@ -2,6 +2,7 @@
 
 import json
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from sandboxes.cluster import api
 from sandboxes.cluster.driver import connect
 from sandboxes.cluster.kinds import NAMESPACE, kind
-from sandboxes.cluster.spec import KubeObject, Labels
+from sandboxes.cluster.names import WORKSPACE_POD
+from sandboxes.cluster.spec import KubeObject, Labels, SandboxSpec
 from sandboxes.errors import ClusterRefusedError, ClusterUnavailableError, InvalidInputError, TemporaryError
 from tests.cluster.conftest import REAL, Subject, wait_for
 
@@ -18,6 +20,7 @@ pytestmark = pytest.mark.parametrize("subject", ["simulated", REAL], indirect=Tr
 
 CONFIG_MAP = kind("v1", "ConfigMap")
 POD = kind("v1", "Pod")
+STATEFUL_SET = kind("apps/v1", "StatefulSet")
 POLICY = kind("networking.k8s.io/v1", "NetworkPolicy")
 
 
@@ -42,9 +45,18 @@ def config_map(namespace: str, name: str, **fields: Any) -> KubeObject:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, **fields}
 
 
-def may(subject: Subject, namespace: str, verb: str, resource: str, subresource: str = "") -> bool:
+def may(
+    subject: Subject,
+    namespace: str,
+    verb: str,
+    resource: str,
+    part: str = "",
+    name: str = "",
+    group: str = "",
+) -> bool:
     """What the cluster says alice may do."""
-    attributes = {"namespace": namespace, "verb": verb, "resource": resource, "subresource": subresource}
+    attributes = {"namespace": namespace, "verb": verb, "group": group, "resource": resource}
+    attributes |= {"subresource": part, "name": name}
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
@@ -169,7 +181,7 @@ def test_the_workspace_becomes_ready(subject: Subject) -> None:
     state = wait_for(lambda: (state := subject.cluster.workspace(spec.namespace)).ready and state)
     assert state
     assert not state.failed
-    assert "Deployment/workspace" in map(str, subject.cluster.inventory(spec.namespace))
+    assert "StatefulSet/workspace" in map(str, subject.cluster.inventory(spec.namespace))
 
 
 def test_a_workspace_whose_image_does_not_exist_fails_and_says_so(subject: Subject) -> None:
@@ -189,6 +201,88 @@ def test_a_workspace_that_the_quota_refuses_fails_and_says_so(subject: Subject) 
     state = wait_for(lambda: (state := subject.cluster.workspace(spec.namespace)).failed and state)
     assert state
     assert "exceeded quota" in state.message
+
+
+def workspace_pod(subject: Subject, spec: SandboxSpec) -> KubeObject:
+    """The only pod of a sandbox that is up."""
+    (pod,) = subject.cluster.api.list(POD, spec.namespace)
+    return pod
+
+
+@pytest.mark.parametrize("image", [None, "images.invalid/nothing:1"])
+def test_a_workspace_that_changed_gets_a_new_pod_of_the_same_name(
+    subject: Subject, image: str | None
+) -> None:
+    """One that never came up as well: nobody has to delete it first."""
+    spec, rendered, _ = subject.sealed(**({"image": image} if image else {}))
+    subject.cluster.apply(rendered.workspace)
+    wait_for(lambda: (state := subject.cluster.workspace(spec.namespace)).ready or state.failed)
+    before = workspace_pod(subject, spec)
+    workspace = json.loads(json.dumps(rendered.workspace[0]))
+    (container,) = workspace["spec"]["template"]["spec"]["containers"]
+    container["image"] = subject.image
+    container["env"].append({"name": "CHANGED", "value": "yes"})
+    subject.cluster.apply([workspace])
+    assert not subject.cluster.workspace(spec.namespace).ready
+    wait_for(lambda: subject.cluster.workspace(spec.namespace).ready)
+    after = workspace_pod(subject, spec)
+    assert [pod["metadata"]["name"] for pod in (before, after)] == [WORKSPACE_POD] * 2
+    assert before["metadata"]["uid"] != after["metadata"]["uid"]
+    assert after["metadata"]["labels"]["controller-revision-hash"] == status(subject, spec)["updateRevision"]
+
+
+def status(subject: Subject, spec: SandboxSpec) -> KubeObject:
+    found: KubeObject = find(subject, STATEFUL_SET.path(spec.namespace, "workspace"))["status"]
+    return found
+
+
+def test_what_a_workspace_reports_of_itself(subject: Subject) -> None:
+    spec, rendered, _ = subject.sealed()
+    subject.cluster.apply(rendered.workspace)
+    wait_for(lambda: subject.cluster.workspace(spec.namespace).ready)
+    one = dict.fromkeys(
+        ("replicas", "readyReplicas", "availableReplicas", "currentReplicas", "updatedReplicas"), 1
+    )
+    wait_for(lambda: one.items() <= status(subject, spec).items())
+    revision = status(subject, spec)["updateRevision"]
+    assert (status(subject, spec)["currentRevision"], status(subject, spec)["observedGeneration"]) == (
+        revision,
+        1,
+    )
+    subject.cluster.scale_workspace(spec.namespace, 0)
+    wait_for(lambda: subject.cluster.pods_left(spec.namespace) == 0)
+    nothing = {"replicas": 0, "availableReplicas": 0, "observedGeneration": 2, "updateRevision": revision}
+    wait_for(lambda: nothing.items() <= status(subject, spec).items())
+    assert not {"readyReplicas", "currentReplicas", "updatedReplicas"} & status(subject, spec).keys()
+
+
+@pytest.mark.parametrize(
+    "change", [{"serviceName": "other"}, {"podManagementPolicy": "OrderedReady"}], ids=str
+)
+def test_most_of_a_stateful_set_never_changes(subject: Subject, change: dict[str, str]) -> None:
+    spec, rendered, _ = subject.sealed()
+    (workspace,) = rendered.workspace
+    subject.cluster.apply([{**workspace, "spec": {**workspace["spec"], "replicas": 0}}])
+    path = STATEFUL_SET.path(spec.namespace, "workspace")
+    with pytest.raises(
+        ClusterRefusedError, match=r"\(422\).*updates to statefulset spec for fields other than"
+    ):
+        subject.cluster.api.merge(path, {"spec": change})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "known"),
+    [
+        ({"podManagementPolicy": "Odd"}, "'OrderedReady' or 'Parallel'"),
+        ({"updateStrategy": {"type": "Odd"}}, "'RollingUpdate' or 'OnDelete'"),
+    ],
+    ids=str,
+)
+def test_a_stateful_set_knows_its_own_words(subject: Subject, wrong: dict[str, Any], known: str) -> None:
+    _, rendered, _ = subject.sealed()
+    (workspace,) = rendered.workspace
+    with pytest.raises(ClusterRefusedError, match=rf"\(422\).*Invalid value: .*must be {known}"):
+        subject.cluster.apply([{**workspace, "spec": {**workspace["spec"], **wrong}}])
 
 
 # ---- the probe
@@ -245,16 +339,39 @@ def test_the_owner_gets_in_only_by_the_binding(subject: Subject) -> None:
     subject.cluster.apply(rendered.access)
     subject.cluster.apply(rendered.access)
     wait_for(lambda: may(subject, spec.namespace, "get", "pods"), 10)
-    assert may(subject, spec.namespace, "get", "pods", "log")
-    assert may(subject, spec.namespace, "create", "pods", "exec")
-    assert may(subject, spec.namespace, "create", "pods", "portforward")
+    for verb, part in (("get", "log"), ("create", "exec"), ("create", "portforward")):
+        assert may(subject, spec.namespace, verb, "pods", part, WORKSPACE_POD)
     for verb, resource in (("create", "pods"), ("get", "secrets"), ("delete", "networkpolicies")):
         assert not may(subject, spec.namespace, verb, resource)
     subject.cluster.revoke_access(spec.namespace)
     wait_for(lambda: not may(subject, spec.namespace, "get", "pods"), 10)
+    assert not may(subject, spec.namespace, "create", "pods", "exec", WORKSPACE_POD)
     assert not [
         name for name in subject.cluster.inventory(spec.namespace) if str(name).startswith("Secret/package")
     ]
+
+
+def test_the_owner_cannot_write_what_the_probe_says(subject: Subject) -> None:
+    """By no way into its pod, into any pod that is not the workspace's, or to a pod of a name of one's choice."""
+    spec, rendered, _ = subject.sealed()
+    cluster, allowed = subject.cluster, partial(may, subject, spec.namespace)
+    cluster.apply(rendered.access)
+    cluster.apply(rendered.workspace)
+    cluster.start_probe(rendered.probe)
+    wait_for(lambda: allowed("create", "pods", "exec", WORKSPACE_POD), 10)
+    names = {item["metadata"]["name"] for item in cluster.api.list(POD, spec.namespace)}
+    assert rendered.probe[0]["metadata"]["name"] in names
+    for name in (*(names - {WORKSPACE_POD}), "any-other", ""):
+        for part in ("exec", "attach", "portforward", "proxy", "log", "ephemeralcontainers", "status"):
+            for verb in ("create", "get", "update", "patch"):
+                assert not allowed(verb, "pods", part, name), (verb, part, name)
+    for verb in ("create", "update", "patch", "delete", "deletecollection"):
+        assert not allowed(verb, "pods", name="probe")
+        for resource in ("deployments", "statefulsets", "replicasets"):
+            assert not allowed(verb, resource, group="apps")
+        assert not allowed(verb, "jobs", group="batch")
+        assert not allowed(verb, "roles", group="rbac.authorization.k8s.io")
+        assert not allowed(verb, "rolebindings", group="rbac.authorization.k8s.io")
 
 
 # ---- removing
@@ -272,7 +389,7 @@ def test_teardown_in_order_leaves_nothing(subject: Subject) -> None:
         cluster.delete_workloads(spec.namespace)
     wait_for(lambda: cluster.pods_left(spec.namespace) == 0)
     left = [str(item) for item in cluster.inventory(spec.namespace)]
-    assert not [name for name in left if name.startswith(("Deployment", "ReplicaSet", "Pod"))]
+    assert not [name for name in left if name.startswith(("StatefulSet", "Pod"))]
     assert "NetworkPolicy/deny-all" in left
     cluster.delete_namespace(spec.namespace, uid)
     cluster.delete_namespace(spec.namespace, uid)

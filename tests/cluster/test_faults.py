@@ -9,26 +9,32 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import pytest
 from django.conf import settings
+from django.db import connections
+from django.utils import timezone
 
 from portal.accounts.models import User
 from sandboxes.audit.models import Entry
+from sandboxes.cluster import api, pacing
 from sandboxes.cluster.canary import canary_namespace
 from sandboxes.cluster.driver import Cluster, connect
-from sandboxes.lifecycle import claims, engine, observing, services
-from sandboxes.lifecycle.models import Receipt, Sandbox
+from sandboxes.lifecycle import claims, clock, engine, observing, quota, registry, services
+from sandboxes.lifecycle.models import Quota, Receipt, Sandbox
+from sandboxes.lifecycle.models.quota import Scope
 from sandboxes.lifecycle.phases import Phase
-from tests.cluster.conftest import own_address, real_kubeconfig, wait_for
+from tests.cluster.conftest import own_address, real_kubeconfig, remove_installation, wait_for
 from tests.fault_proxy import FaultProxy, seeded
 from tests.sandboxes.lifecycle import whole_lives
+from tests.sandboxes.lifecycle.beside import always_at, at_work, beat
 from tests.sandboxes.lifecycle.by_hand import MANAGER, ByHand
-from tests.sandboxes.lifecycle.test_limits import at_work
-from tests.sandboxes.lifecycle.whole_lives import Ends, always_at, beat, check_the_end, live_until_over
+from tests.sandboxes.lifecycle.whole_lives import Ends, check_the_end, live_until_over
 from tests.sandboxes.lifecycle.workers_to_kill import nursery
 
 pytestmark = [pytest.mark.cluster, pytest.mark.enable_socket, pytest.mark.django_db(transaction=True)]
@@ -87,19 +93,10 @@ def cluster(
         try:
             yield real
         finally:
-            _clean(real)
+            remove_installation(real, settings.INSTALLATION_ID)
             real.close()
             whole_lives.forget()
             claims.leave()
-
-
-def _clean(real: Cluster) -> None:
-    canary = canary_namespace(settings.INSTALLATION_ID)
-    real.delete_canary(canary)
-    for state in real.namespaces(settings.INSTALLATION_ID):
-        if state.name != canary:
-            real.delete_namespace(state.name, state.uid)
-    wait_for(lambda: not list(real.namespaces(settings.INSTALLATION_ID)), 90)
 
 
 @pytest.fixture
@@ -182,6 +179,69 @@ def test_a_label_edited_by_hand_isolates_the_sandbox_and_names_who(ready: Sandbo
     work_until(ready, Phase.ISOLATED, look=True)
     assert entry(ready, "seal_changed")["managers"] == [MANAGER]
     end_it(ready)
+
+
+# ---- clocks and crowds
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_a_worker_whose_clock_is_ten_minutes_off(
+    cluster: Cluster, alice: User, minutes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its own clock there is Django's, and that of the driver: both are wrong here, and the cluster's is not."""
+    off, real = timedelta(minutes=minutes), timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: real() + off)
+
+    class Shifted(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = UTC) -> Self:
+            return cls.fromtimestamp(time.time() + off.total_seconds(), tz)
+
+    for module in (api, pacing):
+        monkeypatch.setattr(module, "datetime", Shifted)
+    (number,) = ids = whole_lives.open_many([alice], 1)
+    sandbox = Sandbox.objects.get(pk=number)
+    work_until(sandbox, Phase.READY, look=True)
+    assert sandbox.ready_at is not None
+    assert sandbox.expires_at == sandbox.ready_at + sandbox.lease
+    end_it(sandbox)
+    told = [sandbox.ready_at, sandbox.revoked_at, sandbox.workloads_gone_at, sandbox.ended_at]
+    assert all(moment and abs(moment - clock.now()) < timedelta(minutes=8) for moment in told)
+    check_the_end(ids, Ends([]), cluster)
+
+
+def test_of_fifty_at_once_for_the_last_slot_one_is_made(cluster: Cluster) -> None:
+    """And when that one has gone, exactly one more."""
+    registry.ensure_environment_cluster()
+    Quota.objects.update_or_create(scope=Scope.PROFILE, subject="python", defaults={"sandboxes": 1})
+    people = [User.objects.create_user(f"person-{number}") for number in range(50)]
+    together = threading.Barrier(len(people))
+
+    def ask(person: User) -> int:
+        try:
+            together.wait(30)
+            return whole_lives.open_many([person], 1)[0]
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(people)) as pool:
+        ids = list(pool.map(ask, people))
+    asked = Sandbox.objects.filter(pk__in=ids)
+    assert asked.filter(phase=Phase.QUEUED).count() == 49  # before anything is made
+    for waiting in (49, 48):
+        with at_work(4) as crew:
+            crew.wake()
+            wait_for(lambda: asked.filter(phase=Phase.READY).exists(), 120)
+        assert asked.filter(phase=Phase.QUEUED).count() == waiting
+        assert len(_sandboxes_in(cluster)) == 1
+        end_it(asked.get(phase=Phase.READY))
+        assert quota.admit() == 1
+    assert asked.filter(phase=Phase.QUEUED).count() == 47
+
+
+def _sandboxes_in(cluster: Cluster) -> set[str]:
+    installation = settings.INSTALLATION_ID
+    return {state.name for state in cluster.namespaces(installation)} - {canary_namespace(installation)}
 
 
 # ---- workers

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from kubernetes import config as kube_config
 
-from sandboxes.cluster.canary import canary_namespace
 from sandboxes.cluster.driver import connect
-from tests.cluster.conftest import own_address, real_kubeconfig
+from sandboxes.cluster.names import WORKSPACE_POD
+from tests.cluster.conftest import own_address, real_kubeconfig, remove_installation
 from tests.journey import TRIAL, Person, local_upstream, people
 from tests.petridish import Petridish, running
 
@@ -47,8 +47,12 @@ class Kubectl:
 
     def inside(self, person: str, namespace: str, *command: str) -> str:
         """What the command prints in the workspace."""
-        pod = self(person, namespace, "get", "pod", "-l", "app=workspace", "-o", "name").stdout.strip()
-        return self(person, namespace, "exec", pod, "--", *command).stdout.strip()
+        return self(person, namespace, "exec", WORKSPACE_POD, "--", *command).stdout.strip()
+
+    def may_enter(self, person: str, namespace: str, pod: str) -> str:
+        """ "yes" or "no"."""
+        asked = ("auth", "can-i", "create", f"pods/{pod}", "--subresource=exec")
+        return self(person, namespace, *asked).stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +66,7 @@ def portal(
     image = os.environ.get("PETRIDISH_TEST_IMAGE") or ""
     installation = f"journey-{secrets.token_hex(4)}"
     with ExitStack() as stack:
-        stack.callback(_remove_canary, kubeconfig, context, installation)
+        stack.callback(_remove_all, kubeconfig, context, installation)
         upstream = stack.enter_context(local_upstream())
         petridish = stack.enter_context(
             running(
@@ -78,11 +82,11 @@ def portal(
         yield petridish, Kubectl(kubeconfig, context)
 
 
-def _remove_canary(kubeconfig: str, context: str, installation: str) -> None:
-    """It outlives its sandboxes on purpose, but not this test."""
+def _remove_all(kubeconfig: str, context: str, installation: str) -> None:
+    """Also what a test that failed left; the portal is gone by then."""
     cluster = connect(name="real", kubeconfig=kubeconfig, context=context)
     try:
-        cluster.delete_canary(canary_namespace(installation))
+        remove_installation(cluster, installation)
     finally:
         cluster.close()
 
@@ -123,6 +127,8 @@ def test_others_do_not_get_in_and_the_owner_cannot_touch_the_seal(portal: tuple[
         assert "forbidden" in kubectl("alice", namespace, "get", "pods").stderr
         assert "forbidden" in kubectl("bob", namespace, "delete", "networkpolicy", "deny-all").stderr
         assert "forbidden" in kubectl("bob", namespace, "get", "secrets").stderr
+        entered = {pod: kubectl.may_enter("bob", namespace, pod) for pod in (WORKSPACE_POD, "probe")}
+        assert entered == {WORKSPACE_POD: "yes", "probe": "no"}
         _ends_without_a_trace(bob, sandbox, kubectl)
 
 

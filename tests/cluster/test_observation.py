@@ -22,7 +22,7 @@ MERGE = "application/merge-patch+json"
 POLICY = kind("networking.k8s.io/v1", "NetworkPolicy")
 BINDING = kind("rbac.authorization.k8s.io/v1", "RoleBinding")
 SERVICE = kind("v1", "Service")
-DEPLOYMENT = kind("apps/v1", "Deployment")
+STATEFUL_SET = kind("apps/v1", "StatefulSet")
 ALLOW_ALL: KubeObject = {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{}]}
 
 
@@ -127,7 +127,7 @@ CHANGES: dict[str, Callable[[Subject, str], object]] = {
         subject, NAMESPACE.path(None, name), {"metadata": {"labels": {"x": "y"}}}
     ),
     "a workspace changed": lambda subject, name: as_mallory(
-        subject, DEPLOYMENT.path(name, "workspace"), {"spec": {"replicas": 0}}
+        subject, STATEFUL_SET.path(name, "workspace"), {"spec": {"replicas": 0}}
     ),
     "a label taken off": lambda subject, name: as_mallory(
         subject,
@@ -189,14 +189,14 @@ def test_inspecting_changes_nothing(subject: Subject) -> None:
 
 def test_what_is_missing_is_named(subject: Subject) -> None:
     name, rendered = open_sandbox(subject)
-    for path in (POLICY.path(name, "deny-all"), DEPLOYMENT.path(name, "workspace")):
+    for path in (POLICY.path(name, "deny-all"), STATEFUL_SET.path(name, "workspace")):
         subject.cluster.api.delete(path)
-    wait_for(lambda: subject.cluster.api.find(DEPLOYMENT.path(name, "workspace")) is None)
+    wait_for(lambda: subject.cluster.api.find(STATEFUL_SET.path(name, "workspace")) is None)
     found = found_by(inspect(subject.cluster, rendered))
-    assert set(found) == {("NetworkPolicy", "deny-all"), ("Deployment", "workspace")}
+    assert set(found) == {("NetworkPolicy", "deny-all"), ("StatefulSet", "workspace")}
     assert {drift.what for drift in found.values()} == {"missing"}
     assert found["NetworkPolicy", "deny-all"].seal
-    assert not found["Deployment", "workspace"].seal
+    assert not found["StatefulSet", "workspace"].seal
 
 
 def test_what_was_changed_is_named_with_who_did_it(subject: Subject) -> None:
@@ -208,7 +208,7 @@ def test_what_was_changed_is_named_with_who_did_it(subject: Subject) -> None:
     secret = kind("v1", "Secret").path(name, "package-index")
     as_mallory(subject, secret, {"data": {"PIP_EXTRA_INDEX_URL": "aHR0cDovL3gv"}})
     image = {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 300}}}}
-    as_mallory(subject, DEPLOYMENT.path(name, "workspace"), image)
+    as_mallory(subject, STATEFUL_SET.path(name, "workspace"), image)
     found = found_by(inspect(subject.cluster, rendered))
     told = {key: (drift.what, drift.managers, drift.seal) for key, drift in found.items()}
     assert told == {
@@ -216,7 +216,7 @@ def test_what_was_changed_is_named_with_who_did_it(subject: Subject) -> None:
         ("ResourceQuota", "sandbox"): ("changed", ("first",), True),
         ("Namespace", name): ("changed", ("mallory",), True),
         ("Secret", "package-index"): ("changed", ("mallory",), False),
-        ("Deployment", "workspace"): ("changed", ("mallory",), False),
+        ("StatefulSet", "workspace"): ("changed", ("mallory",), False),
     }
     assert "spec.egress" in found["NetworkPolicy", "deny-all"].detail
     assert "aHR0" not in found["Secret", "package-index"].detail

@@ -20,6 +20,7 @@ from sandboxes.cluster.canary import load_canary, render_canary
 from sandboxes.cluster.capabilities import survey
 from sandboxes.cluster.driver import Cluster, connect, connect_text
 from sandboxes.cluster.kinds import NAMESPACE, PERSISTENT_VOLUME, Kind, kind
+from sandboxes.cluster.names import WORKSPACE_POD
 from sandboxes.cluster.platform import Platform, render_platform, whoami
 from sandboxes.cluster.render import Rendered, Templates
 from sandboxes.cluster.spec import KubeObject, Labels
@@ -514,6 +515,29 @@ def test_the_canarys_namespace_is_admitted(world: World) -> None:
     world.petridish.api.create(NAMESPACE.collection(), fresh, dry_run=True)
 
 
+def test_petridish_puts_its_label_back_and_captures_nothing(world: World, elsewhere: str) -> None:
+    """On what it made, which says so in an annotation; nobody can take the label off while the policies hold."""
+    own = {Labels.INSTALLATION: world.platform.installation_id}
+    labels = {**own, Labels.SANDBOX: "998", ENFORCE: "restricted", f"{ENFORCE}-version": "latest"}
+    name, edited = (f"sbx-unlabelled-{secrets.token_hex(4)}" for _ in range(2))
+    bare = namespace(name, {})
+    bare["metadata"]["annotations"] = own
+    other = namespace(edited, {Labels.INSTALLATION: "another"})
+    other["metadata"]["annotations"] = own
+    for item in (bare, other):
+        uid = world.admin.api.create(NAMESPACE.collection(), item)["metadata"]["uid"]
+        world.petridish.label_namespace(item["metadata"]["name"], uid, labels)
+        state = world.petridish.namespace(item["metadata"]["name"])
+        assert state is not None
+        assert labels.items() <= state.labels.items()
+    state = world.petridish.namespace(elsewhere)
+    assert state is not None
+    refused(lambda: world.petridish.label_namespace(elsewhere, state.uid, labels), "no namespaces but")
+    claim = {"metadata": {"annotations": own}}
+    path = NAMESPACE.path(None, elsewhere)
+    refused(lambda: world.petridish.api._call("PATCH", path, DRY, claim, MERGE), "no namespaces but")
+
+
 def test_petridish_does_not_let_a_sandbox_go(world: World, sealed: tuple[str, Rendered]) -> None:
     detach = {"metadata": {"labels": {Labels.INSTALLATION: None}}}
     path = NAMESPACE.path(None, sealed[0])
@@ -546,11 +570,11 @@ def test_petridish_deletes_only_sandboxes_volumes(world: World) -> None:
 def test_owners_enter_their_pods_and_petridish_does_not(world: World, sealed: tuple[str, Rendered]) -> None:
     name, rendered = sealed
     world.petridish.apply(rendered.workspace)
+    world.petridish.start_probe(rendered.probe)
     wait_for(lambda: world.petridish.workspace(name).ready)
-    found = next(iter(world.admin.api.list(POD, name)))["metadata"]["name"]
     query = {"command": "true", "stdout": "true"}
 
-    def enter(api: Api, pod: str = found) -> object:
+    def enter(api: Api, pod: str = WORKSPACE_POD) -> object:
         return api._call("POST", f"{POD.path(name, pod)}/exec", query)
 
     alice = impersonating(world.kubeconfig, "alice@example.com", "system:authenticated")
@@ -558,7 +582,8 @@ def test_owners_enter_their_pods_and_petridish_does_not(world: World, sealed: tu
     with pytest.raises(StatusRefusedError, match=r"\(400\).*[Uu]pgrade"):
         wait_for(lambda: enter(alice.api))
     refused(lambda: enter(world.petridish.api), "enters no pod")
-    refused(lambda: enter(alice.api, "probe"), "nobody enters the pod that tests the seal")
+    refused(lambda: enter(alice.api, "probe"), r'User "alice@example.com" cannot create resource "pods/exec"')
+    refused(lambda: enter(world.admin.api, "probe"), "nobody enters the pod that tests the seal")
 
 
 def test_petridish_does_all_its_work_as_its_own_account(world: World) -> None:

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 from kubernetes import config as kube_config
 
-from sandboxes.cluster.canary import canary_namespace
 from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.kinds import NAMESPACE
 from sandboxes.lifecycle import clusters, offers, preflight, specs
 from sandboxes.lifecycle.preflight import Report
-from tests.cluster.conftest import own_address, real_kubeconfig
+from tests.cluster.conftest import own_address, real_kubeconfig, remove_installation
 
 pytestmark = [pytest.mark.cluster, pytest.mark.enable_socket, pytest.mark.django_db]
 
@@ -35,8 +34,7 @@ def real(request: pytest.FixtureRequest, settings: Any) -> Iterator[Cluster]:
         try:
             yield cluster
         finally:
-            home = canary_namespace(settings.INSTALLATION_ID)
-            cluster.delete_canary(home)
+            remove_installation(cluster, settings.INSTALLATION_ID)
             _forget()
 
 

@@ -62,7 +62,7 @@ def box(alice: User, cluster: Cluster, settings: Any) -> Sandbox:
     )
     sandbox.name, sandbox.namespace, sandbox.namespace_uid = name, name, made["metadata"]["uid"]
     sandbox.save(update_fields=["name", "namespace", "namespace_uid"])
-    cluster.apply([_secret(name, labels), _binding(name, labels), _deployment(name, labels)])
+    cluster.apply([_secret(name, labels), _binding(name, labels), _stateful_set(name, labels)])
     wait_for(lambda: cluster.pods_left(name))
     move(sandbox, Phase.PROBING)
     move(sandbox, Phase.READY, ready_at=clock.now())
@@ -84,14 +84,14 @@ def _binding(namespace: str, labels: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _deployment(namespace: str, labels: dict[str, str]) -> dict[str, Any]:
+def _stateful_set(namespace: str, labels: dict[str, str]) -> dict[str, Any]:
     image = os.environ.get("PETRIDISH_TEST_IMAGE") or "python:3.11"
     container = {"name": "main", "image": image, "command": ["sleep", "3600"]}
     template = {"metadata": {"labels": {"app": "workspace"}}, "spec": {"containers": [container]}}
     selector = {"matchLabels": {"app": "workspace"}}
     return {
         "apiVersion": "apps/v1",
-        "kind": "Deployment",
+        "kind": "StatefulSet",
         "metadata": {"name": "workspace", "namespace": namespace, "labels": labels},
         "spec": {"replicas": 1, "selector": selector, "template": template},
     }
@@ -142,7 +142,7 @@ def test_a_finalizer_that_never_goes(box: Sandbox, cluster: Cluster) -> None:
     existed = receipt.document["existed"]
     assert before <= {one["uid"] for one in existed}
     assert all(one["deleted_at"] <= one["absent_at"] for one in existed)
-    assert {"Namespace", "Deployment", "Pod", "RoleBinding", "Secret"} <= {one["kind"] for one in existed}
+    assert {"Namespace", "StatefulSet", "Pod", "RoleBinding", "Secret"} <= {one["kind"] for one in existed}
     (period,) = receipt.document["stuck"]
     assert NEVER in period["blocker"]
     assert cluster.namespace(namespace) is None

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from sandboxes.cluster.driver import connect_text
-from sandboxes.cluster.kinds import PERSISTENT_VOLUME, kind
+from sandboxes.cluster.kinds import NAMESPACE, PERSISTENT_VOLUME, kind
 from sandboxes.cluster.spec import KubeObject, Labels
 from sandboxes.cluster.tending import QUARANTINED
 from sandboxes.errors import ClusterRefusedError, InvalidInputError
@@ -94,7 +94,7 @@ def test_quarantine_cuts_off_and_deletes_nothing_that_runs(subject: Subject) -> 
     assert state is not None
     assert state.labels[QUARANTINED] == "true"
     left = [str(item) for item in cluster.inventory(spec.namespace)]
-    assert "Deployment/workspace" in left
+    assert "StatefulSet/workspace" in left
     assert not [name for name in left if name.startswith("RoleBinding/") or name == "Secret/package-index"]
 
 
@@ -108,6 +108,22 @@ def test_quarantine_is_for_exactly_one_namespace(subject: Subject) -> None:
     state = subject.cluster.namespace(spec.namespace)
     assert state is not None
     assert QUARANTINED not in state.labels
+
+
+def test_labels_are_given_to_exactly_one_namespace(subject: Subject) -> None:
+    spec, _, uid = subject.sealed()
+    before = subject.cluster.namespace(spec.namespace)
+    with pytest.raises(ClusterRefusedError, match=r"(?i)\buid\b"):
+        subject.cluster.label_namespace(spec.namespace, ELSE, {Labels.SANDBOX: "1"})
+    assert subject.cluster.namespace(spec.namespace) == before
+    off = {"metadata": {"labels": {Labels.SANDBOX: None, Labels.INSTALLATION: None}}}
+    subject.cluster.api.merge(NAMESPACE.path(None, spec.namespace), off)
+    with pytest.raises(ClusterRefusedError, match="lacks our labels"):
+        subject.cluster.revoke_access(spec.namespace)
+    own = {Labels.SANDBOX: str(spec.sandbox_id), Labels.INSTALLATION: spec.installation_id}
+    subject.cluster.label_namespace(spec.namespace, uid, own)
+    assert subject.cluster.namespace(spec.namespace) == before
+    subject.cluster.revoke_access(spec.namespace)
 
 
 def volume(name: str, claim: str, labels: dict[str, str] | None = None) -> KubeObject:
