@@ -152,8 +152,9 @@ def _digest(fetches: Iterable[Fetch]) -> tuple[int, str]:
 def _line(fetch: Fetch) -> bytes:
     """Every column in the model's order, without spaces, the time in UTC with microseconds; a line feed.
 
-    What policy said, how often, and an ecosystem other than Python's come last and only where there is such:
-    rows of before these were kept stay as they were digested, and no value can be added to or taken from a row without its line changing.
+    What policy said, how often, and an ecosystem other than Python's come last and only where there is
+    such: rows of before these were kept stay as they were digested, and no value can be added to or taken
+    from a row without its line changing.
     """
     at = fetch.at.astimezone(UTC).isoformat(timespec="microseconds")
     columns = [

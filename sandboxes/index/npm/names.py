@@ -7,7 +7,7 @@ from typing import Final
 
 from semver import Version
 
-# npm's own rules for new names, and the upper case that old ones have. None begins with a dot: no path is left.
+# npm's own rules for new names, and the upper case that old ones have. None begins with a dot.
 _NAME = re.compile(r"(?:@[A-Za-z0-9~-][A-Za-z0-9._~-]*/)?[A-Za-z0-9~-][A-Za-z0-9._~-]*")
 _LONGEST: Final = 214
 _LONGEST_VERSION: Final = 100  # leaves room for the name within a file system's 255

@@ -1,4 +1,4 @@
-"""A package's packument as the index keeps it: one model, from which the full and the short form are rendered.
+"""A package's packument as the index keeps it: one model, of which both forms are rendered.
 
 What a manifest says to npm is kept as JSON text and only put together again: a packument has thousands
 of them, and nobody here asks what is in one. `reading.py` makes that text, of nothing but what it knows.

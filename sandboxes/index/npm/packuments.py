@@ -1,4 +1,4 @@
-"""Packuments: asked of the upstream at most once at a time, and kept, exactly as `projects.py` keeps pages."""
+"""Packuments: asked of the upstream at most once at a time, and kept as `projects.py` keeps pages."""
 
 import asyncio
 import hashlib
@@ -84,7 +84,7 @@ class Packuments:
             return await self._load(name, row)
         if self._registry is None:
             raise UnknownError(
-                f"No packument of {name} in the store, and the index has no npm upstream (INDEX_NPM_UPSTREAM)."
+                f"No packument of {name} is kept, and the index has no npm upstream (INDEX_NPM_UPSTREAM)."
             )
         readable = row is not None and row["format"] == FORMAT and not row["bare"]
         try:

@@ -1,4 +1,4 @@
-"""npm's parts put together, beside those of Python's pages with which they share database, store and policy."""
+"""npm's parts put together; they share database, store and policy with Python's."""
 
 from contextlib import AbstractAsyncContextManager
 

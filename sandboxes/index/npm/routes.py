@@ -1,4 +1,4 @@
-"""npm's URLs. Packuments and tarballs go through the gate like all else; the rest of a registry is not here."""
+"""npm's URLs. Packuments and tarballs go through the gate; the rest of a registry is not here."""
 
 from aiohttp import web
 

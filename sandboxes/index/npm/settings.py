@@ -1,6 +1,6 @@
 """Which registry npm itself is configured to use: the upstream, unless somebody names another.
 
-npm is asked through its own command, as pip is in `pip_settings.py`; without npm on the machine there is none.
+npm is asked through its own command, as pip is in `pip_settings.py`; without npm there is none.
 No registry's host name stands in our tree.
 """
 

@@ -1,8 +1,9 @@
 """Tarballs: decided, fetched once by the store's flights, and given.
 
-A packument names no sha256, which is what screening's verdicts and the record of installs go by. So a tarball that
-nobody had before is fetched whole, verified by the packument's integrity and hashed before the first byte leaves;
-then it is decided once more, by what it is. From then on its row says the sha256, and it is sent as any stored file.
+A packument names no sha256, which is what screening's verdicts and the record of installs go by. So a
+tarball that nobody had before is fetched whole, verified by the packument's integrity and hashed before the
+first byte leaves; then it is decided once more, by what it is. From then on its row says the sha256, and it
+is sent as any stored file.
 """
 
 import asyncio
@@ -50,7 +51,7 @@ class Tarballs:
         self._store = store
 
     async def answer(self, request: web.Request, asked: Asked, subject: Subject) -> FileAnswer:
-        """What the packument does not list any more is not given, stored or not: npm unpublishes what is bad."""
+        """What the packument no longer lists is not given, stored or not: npm unpublishes what is bad."""
         packument = (await self._packuments.get(asked.name)).packument
         release = packument.find(asked.version)
         if release is None:

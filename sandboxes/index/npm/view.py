@@ -1,4 +1,4 @@
-"""A packument as one policy sees it: the versions that are given, what is said of the others, and the tags. Pure.
+"""A packument as one policy sees it: which versions are given, what is said of the others, the tags. Pure.
 
 A tag whose version is refused points to the newest one before it that is given, as npm's own `--before` has
 it: who asks for `latest` takes what there is. Where there is none it stays, so that npm says why.

@@ -75,7 +75,7 @@ def npm(index: Index, tmp_path: Path) -> Npm:
 
 
 async def test_install(npm: Npm, index: Index, registry: RegistryServer) -> None:
-    """Dependencies, a scope, a tarball that is elsewhere at the upstream; audits are not here and not missed."""
+    """Dependencies, a scope, a tarball elsewhere at the upstream; audits are not here and not missed."""
     leaf = make_tarball("@acme/leaf", "1.2.3")
     tree = make_tarball("tree", "1.0.0", dependencies={"@acme/leaf": "^1.0.0"})
     registry.add(leaf, tree)

@@ -297,17 +297,21 @@ async def test_blocked_bytes_are_known_again_under_another_name(
     index: Index, registry: RegistryServer, demo: Tarball
 ) -> None:
     """Nobody can know them before they are here; then they are hashed, and not given."""
+    twin = Tarball("twin", "1.0.0", demo.data, demo.manifest | {"name": "twin"})
+    registry.add(twin)
     await index.rows(JUDGED.format("'blocked'"), sha256=demo.sha256)
     await until(lambda: answers(index, demo.path, 403))
-    assert (await index.ask(demo.path)).reason.startswith("[blocked] ")
-    assert await index.rows("SELECT 1 FROM usage_install") == []
+    assert list((await packument(index, "twin"))["versions"]) == ["1.0.0"]
+    assert (await index.ask(twin.path)).reason.startswith("[blocked] ")
+    assert "[blocked]" in (await packument(index, "twin"))["policyRestrictions"]["message"]
+    assert await index.rows("SELECT 1 FROM usage_install WHERE project = 'twin'") == []
 
 
 async def test_a_waiver_opens_one_version(index: Index, fresh: Tarball) -> None:
     assert (await index.ask(fresh.path)).status == 403
     await index.rows(
-        "INSERT INTO index_waiver (ecosystem, project, version, rule, scope, subject, reason, asked_by_id, state,"
-        " until, note) SELECT 'npm', 'demo', '2.0.0', 'cooldown', 'all', '', '', id, 'granted',"
+        "INSERT INTO index_waiver (ecosystem, project, version, rule, scope, subject, reason, asked_by_id,"
+        " state, until, note) SELECT 'npm', 'demo', '2.0.0', 'cooldown', 'all', '', '', id, 'granted',"
         " now() + interval '1 hour', '' FROM accounts_user"
     )
     await until(lambda: answers(index, fresh.path, 200))

@@ -257,5 +257,5 @@ def test_nothing_malicious_blocked_or_ours_without_breaking_glass(
 def test_more_knowledge_against_it_never_opens_it(file: Candidate, policy: Policy, now: datetime) -> None:
     if not decide(file, policy, now).allowed:
         assert not decide(replace(file, advisories=(*file.advisories, MALWARE)), policy, now).allowed
-        if file.uploaded_at is None or file.uploaded_at <= now:
+        if file.released_at <= now:
             assert not decide(replace(file, uploaded_at=None, seen_at=now), policy, now).allowed
