@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from sandboxes.index.candidates import Stated, candidate, replacements
+from sandboxes.index.candidates import Stated, candidate, debuts, replacements, replaces
 from sandboxes.index.knowledge import Knowledge
 from sandboxes.index.models import Packument, Project, Tarball
 from sandboxes.index.npm import packument, view
@@ -29,8 +29,8 @@ def _page(project: str) -> list[tuple[Stated, Candidate]] | None:
     if row is None or row.document is None:
         return None
     page = Page.load(bytes(row.document))
-    before = replacements(page)
-    found = [Stated(page.project, file, page.source, before.get(file.version, "")) for file in page.files]
+    before, debut = replacements(page), debuts(page)
+    found = [Stated(page.project, file, page.source, replaces(file, before, debut)) for file in page.files]
     return [(about, candidate(about)) for about in found]
 
 

@@ -126,6 +126,7 @@ ALARMS: Final[dict[str, str]] = {
     "stuck": "A teardown is stuck",
     "orphan": "Something without an owner in a cluster",
     "isolated": "A sandbox was isolated",
+    "not_cut_off": "An isolation is not carried out",
     "listing_old": "A cluster was not seen for too long",
     "cluster_changed": "Another cluster answers in a cluster's place",
     "drift_stays": "Something does not stay as it should be",

@@ -91,6 +91,7 @@ class Parent:
         for number, worker in enumerate(self._workers):
             if worker.process.poll() is not None:
                 logger.error("a worker ended with %s; it is replaced", worker.process.returncode)
+                os.close(worker.ready)
                 sleep(_PAUSE)  # not a busy loop when they cannot live
                 self._workers[number] = self._spawn()
 

@@ -9,6 +9,7 @@ from aiohttp import web
 from sandboxes.index.candidates import Stated
 from sandboxes.index.core_metadata import MetadataCheck
 from sandboxes.index.extraction import Extraction
+from sandboxes.index.errors import UnavailableError
 from sandboxes.index.file_answer import FileAnswer, connected, unchanged
 from sandboxes.index.files import Files, Wanted, blob_of
 from sandboxes.index.flight import Blob, Flight
@@ -77,6 +78,9 @@ class Answers:
             await self._on_hold(request, stated, subject)
         file = stated.file
         flight = await self._flight(request, wanted, blob, subject.sandbox)
+        if flight is not None and not await self._judge.check(subject, stated):
+            # It may have waited for as long as a download takes: what was decided since holds for it too.
+            raise UnavailableError(f"{file.filename} is being screened; try again.")
         if wanted.metadata:
             await self._metadata.check(blob.sha256, wanted.project, file.version, blob.what)
         size = await self._size(blob, flight)

@@ -6,7 +6,7 @@ A file on a page and the same file's row give the same candidate: the row keeps 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from packaging.version import InvalidVersion, Version
@@ -15,6 +15,7 @@ from sandboxes.index.page import File, Page
 from sandboxes.index.policy.facts import Candidate, Ecosystem
 
 # Since when a file is known that nobody says anything of: never, as far as waiting goes.
+_DAY: Final = len("2026-01-01")
 _NEVER: Final = datetime(3000, 1, 1, tzinfo=UTC)
 
 
@@ -29,7 +30,26 @@ class Stated:
 
 
 def on_page(page: Page, file: File) -> Stated:
-    return Stated(page.project, file, page.source, replacements(page).get(file.version, ""))
+    return Stated(page.project, file, page.source, replaces(file, replacements(page), debuts(page)))
+
+
+def replaces(file: File, before: Mapping[str, str], debut: Mapping[str, str]) -> str:
+    """The version that `file`'s is to take the place of; "" for a file that was added to an older release."""
+    late = file.upload_time is None or file.upload_time[:_DAY] > _next_day(debut[file.version])
+    return "" if late else before.get(file.version, "")
+
+
+def debuts(page: Page) -> dict[str, str]:
+    """Each version with the day on which its first file came; a file without an upload time has no day."""
+    found: dict[str, str] = {}
+    for file in page.files:
+        day = (file.upload_time or "")[:_DAY]
+        found[file.version] = min(found.get(file.version, day), day) if day else found.get(file.version, "")
+    return found
+
+
+def _next_day(day: str) -> str:
+    return (date.fromisoformat(day) + timedelta(days=1)).isoformat() if day else ""
 
 
 def facts_of(stated: Stated) -> dict[str, Any]:

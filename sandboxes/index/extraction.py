@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 _VERSIONS = 2  # the newest ones of a page that are looked at
 _MOST = 8  # wheels of one page at a time
 _PAGES = 2  # looked at at once
+_MOST_WAITING = 50  # pages and wheels; each keeps its page in memory
 _REMEMBERED = 20_000  # wheels that were looked at
 _NOBODY = 0  # whose share of downloads these are: no sandbox's
 _ADVERTISE = """
@@ -119,6 +120,8 @@ class Extraction:
         self._busy = asyncio.Semaphore(_PAGES)
 
     def page_shown(self, shown: Shown) -> None:
+        if len(self._tasks) >= _MOST_WAITING:
+            return  # another page's turn will come, when it is shown again
         files = [file for file in newest_without(shown.page) if not self._looked.get((file.sha256, False))]
         for file in files:
             self._looked.put((file.sha256, False), True)
@@ -128,6 +131,8 @@ class Extraction:
     def file_given(self, stated: Stated) -> None:
         """Once more when it is stored: then its upstream need not know ranges."""
         file = stated.file
+        if len(self._tasks) >= _MOST_WAITING:
+            return
         lacking = file.filename.endswith(".whl") and not file.metadata_sha256
         if lacking and not self._looked.get((file.sha256, True)):
             self._start(self._look_at_stored(stated))

@@ -166,6 +166,8 @@ async def _send(request: web.Request, response: web.StreamResponse, piece: Part 
         await _sendfile(request, piece)
         return piece.length
     data = os.pread(piece.file.fileno(), min(piece.length, _READ), piece.start)
+    if not data:
+        raise UnavailableError("The file ends before its time; try again.")
     await _write(response, data)
     return len(data)
 

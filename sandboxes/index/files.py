@@ -20,6 +20,7 @@ from sandboxes.index.database import Database
 from sandboxes.index.errors import UnknownError
 from sandboxes.index.flight import Blob
 from sandboxes.index.names import METADATA
+from sandboxes.index.page import QUARANTINED
 from sandboxes.index.projects import Projects, Shown
 from sandboxes.index.sightings import stamp
 from sandboxes.index.store import Store
@@ -86,6 +87,10 @@ class Files:
         if shown is None:
             return stated
         file = shown.page.find(wanted.filename, wanted.sha256)
+        if shown.page.status == QUARANTINED:  # its page lists nothing, and what was stored is no better
+            raise UnknownError(
+                f"{wanted.project} is quarantined at the upstream index: nothing of it is given."
+            )
         if file is not None:
             stated = on_page(shown.page, file)
             await self._keep(stated, shown)

@@ -193,6 +193,7 @@ class Flight:
             if self._opened:
                 raise UnavailableError(f"{self.blob.what} was given up by another process; try again.")
             os.close(self._descriptor)
+            self.written = self._told = 0  # of another draft, which this one need not reach
         self._descriptor = os.dup(descriptor)
 
     def open(self, length: int | None) -> None:

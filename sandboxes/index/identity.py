@@ -55,7 +55,7 @@ class Identities:
     def known_until(self, visitor: Visitor) -> float:
         """Up to when, on `monotonic`'s clock, they are let in without being looked up again."""
         kept = self._verdicts.get(visitor.credentials)
-        return kept[0] if kept is not None else 0.0
+        return kept[0] if kept is not None and kept[1] is visitor else 0.0
 
     def forget(self, visitor: Visitor) -> None:
         self._verdicts.drop(visitor.credentials)

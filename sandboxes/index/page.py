@@ -75,7 +75,8 @@ class Page:
 _FIELDS = tuple(field.name for field in fields(File))
 
 
-STATUSES = ("active", "archived", "quarantined", "deprecated")  # PEP 792
+QUARANTINED = "quarantined"
+STATUSES = ("active", "archived", QUARANTINED, "deprecated")  # PEP 792
 
 
 def make_page(
@@ -88,7 +89,7 @@ def make_page(
     """A page of `files`, each once; `versions` (the upstream's list) is completed from them (PEP 700)."""
     stands = status if isinstance(status, str) and status in STATUSES else ""
     # PEP 792: what is quarantined must not be offered, even if its upstream lists it.
-    offered = () if stands == "quarantined" else files
+    offered = () if stands == QUARANTINED else files
     unique = {(file.filename, file.sha256): file for file in offered}
     stated = dict.fromkeys(versions)
     known = {canonical(version) for version in stated}

@@ -8,6 +8,7 @@ Everything else goes the ordinary way (`gate.py`), which is also what puts answe
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -26,6 +27,8 @@ _ROOM = 48 * 1024 * 1024  # bytes of heads and answers
 _LONGEST_HEAD = 4096
 _OVERHEAD = 500  # bytes that an entry takes besides
 _WRITTEN = ("Date", "Content-Length", "Server")  # by `_written` itself, or not at all
+# What makes more of a connection than one head after the other: a body above all, whose bytes are no head.
+_MORE = re.compile(rb"\n(?:content-length|transfer-encoding|upgrade|expect)[ \t]*:", re.IGNORECASE)
 _END = b"\r\n\r\n"
 
 
@@ -144,6 +147,7 @@ class Connection(RequestHandler):
             and data.startswith(b"GET /simple/")
             and data.endswith(_END)
             and data.count(_END) == 1
+            and _MORE.search(data) is None
         )
 
     def _idle(self) -> asyncio.Transport | None:

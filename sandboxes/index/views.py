@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sandboxes.index import refusals
-from sandboxes.index.candidates import Stated, candidate, replacements
+from sandboxes.index.candidates import Stated, candidate, debuts, replacements, replaces
 from sandboxes.index.knowledge import Knowledge
 from sandboxes.index.lru import Lru
 from sandboxes.index.once import Once
@@ -94,10 +94,11 @@ def make_view(page: Page, policy: Policy, knowledge: Knowledge, now: datetime, p
 def _decisions(
     page: Page, policy: Policy, knowledge: Knowledge, now: datetime
 ) -> list[tuple[File, Decision]]:
-    before = replacements(page) if knowledge.advised else {}
+    before, debut = (replacements(page), debuts(page)) if knowledge.advised else ({}, {})
     found = []
     for file in page.files:
-        stated = Stated(page.project, file, page.source, before.get(file.version, ""))
+        former = replaces(file, before, debut) if before else ""
+        stated = Stated(page.project, file, page.source, former)
         informed = knowledge.informed(candidate(stated), stated.replaces)
         found.append((file, decide(informed, policy, now)))
     return found

@@ -77,14 +77,14 @@ class ProjectAdvisories:
         """Vulnerabilities of `previous` that `version` mends: for the fast lane past the cooldown.
 
         That a version is not affected does not do, for nobody wrote about it yet: the advisory itself has to
-        name a fixed version, after `previous` and no later than `version`. And no other record of
-        the same vulnerability may still speak against it.
+        name `version` as the one that is fixed. Any later one would do for whoever has a stolen account and
+        an old advisory. And no other record of the same vulnerability may still speak against it.
         """
         before, after = self._place(previous), self._place(version)
         if before is None or after is None:
             return ()
         still = frozenset[str]().union(*(self._names[known.id] for known in self.of(version)))
-        mended = {identity for identity, place in self._fixes if before < place <= after}
+        mended = {identity for identity, place in self._fixes if before < place == after}
         return tuple(
             known
             for known in self.of(previous)

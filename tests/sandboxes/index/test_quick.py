@@ -172,6 +172,20 @@ async def test_a_body_is_not_taken_for_the_next_request(serving: tuple[Client, S
     assert spy.answered == 0
 
 
+async def test_a_body_that_looks_like_a_head_is_not_answered(serving: tuple[Client, Spy]) -> None:
+    """Behind a proxy that shares connections, a second answer would be somebody else's."""
+    client, spy = serving
+    await until(lambda: is_quick(client, spy))
+    body = HEAD.format(auth=client.auth, more="").encode()
+    before = spy.answered
+    client.writer.write(HEAD.format(auth=client.auth, more=f"content-LENGTH: {len(body)}\r\n").encode())
+    assert (await client.answer())[0] == 200
+    client.writer.write(body)
+    with pytest.raises((TimeoutError, asyncio.IncompleteReadError)):
+        await asyncio.wait_for(client.reader.readexactly(1), 1.0)
+    assert spy.answered == before
+
+
 async def test_an_ended_sandbox_and_a_changed_policy_are_noticed(
     serving: tuple[Client, Spy], index: Index, sandbox: Sandbox
 ) -> None:

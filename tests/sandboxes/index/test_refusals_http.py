@@ -11,7 +11,7 @@ import pytest
 
 from sandboxes.index import judge
 from tests.sandboxes.index.conftest import PORTAL, Index, Reply, path_of
-from tests.sandboxes.index.upstream_server import UpstreamServer
+from tests.sandboxes.index.upstream_server import Fault, UpstreamServer
 from tests.sandboxes.index.wheels import Package, make_wheel
 
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -259,6 +259,36 @@ async def test_a_stored_file_is_decided_by_what_its_page_says_now(
     await index.ask("/simple/demo/")
     await upstream.stop()
     assert (await until(index, path_of(demo), 403)).reason.startswith("[yanked] ")
+
+
+async def test_what_is_quarantined_later_is_given_no_more(
+    index: Index, upstream: UpstreamServer, demo: Package
+) -> None:
+    """Its page lists nothing then; a lock file with the file's URL must not get around that."""
+    assert (await index.ask(path_of(demo))).status == 200
+    await stored(index, demo)
+    upstream.statuses["demo"] = "quarantined"
+    await index.expire_pages()
+    page = json.loads((await index.ask("/simple/demo/", Accept=JSON, Accept_Encoding="identity")).body)
+    assert page["files"] == []
+    for suffix in ("", ".metadata"):
+        assert (await index.ask(f"{path_of(demo)}{suffix}")).status == 404
+
+
+async def test_who_waited_for_a_file_is_decided_again_when_it_is_there(
+    index: Index, upstream: UpstreamServer, demo: Package
+) -> None:
+    """A part of a file is answered when all of it arrived; what was denied meanwhile is not given then."""
+    go_on = asyncio.Event()
+    upstream.faults[demo.filename] = Fault(pause_at=0, go_on=go_on)
+    waiting = asyncio.create_task(index.ask(path_of(demo), Range="bytes=0-9"))
+    while not upstream.asked[f"/packages/{demo.filename}"]:  # noqa: ASYNC110 -- it counts what others ask
+        await asyncio.sleep(0.01)
+    await index.rows(LISTED.format("'deny', 'demo', '', ''"))
+    while (await index.ask(path_of(demo), "HEAD")).status != 403:  # noqa: ASYNC110 -- another process decides
+        await asyncio.sleep(0.05)
+    go_on.set()
+    assert (await waiting).status == 403
 
 
 async def test_a_stored_file_without_a_page_is_decided_by_its_row(

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 
@@ -152,8 +153,8 @@ async def test_a_bad_file_never_gets_there(
 ) -> None:
     here = await opened()
     upstream.faults[big.filename] = Fault(data=big.data[:-1] + b"!")
-    with pytest.raises(aiohttp.ClientError):
-        await here.ask(path_of(big, "big"))
+    with suppress(aiohttp.ClientError):  # cut: part of the answer had left when it was found out
+        assert (await here.ask(path_of(big, "big"))).status == 502
     assert "<Key>" not in await objects(bucket)
 
 

@@ -130,6 +130,15 @@ def test_a_fix_does_not_wait_and_what_it_fixes_is_refused() -> None:
     assert rules == {old.filename: ["vulnerable"], later.filename: ["cooldown"]}
 
 
+def test_a_file_that_comes_late_to_an_old_fix_waits_like_any_other() -> None:
+    """Who has a stolen account may add to the release that once mended something."""
+    old, fix = file("1.0"), file("2.0")
+    late = replace(file("2.0", DAY), filename="demo-2.0-1-py3-none-any.whl", sha256="f" * 64)
+    seen = view(old, fix, late, knowledge=_advised())
+    rules = {name: [each.rule.value for each in found.findings] for (name, _), found in seen.refused.items()}
+    assert rules == {old.filename: ["vulnerable"], late.filename: ["cooldown"]}
+
+
 def test_malware_that_only_a_range_names_has_to_be_looked_at() -> None:
     knowledge = _advised(id="MAL-1", malicious=True, versions=["1"], ranges=[[["introduced", "0"]]])
     seen = view(file("1.0"), file("2.0"), knowledge=knowledge)

@@ -44,6 +44,7 @@ class UpstreamServer:
     ranges: bool = True  # whether files can be asked for in parts
     authorization: str = ""  # that every request must show; "": none
     page_status: int = 200
+    statuses: dict[str, str] = field(default_factory=dict)  # PEP 792, by project
     content_type: str = ""  # of pages; empty: the right one
     etags: bool = True
     asked: Counter[str] = field(default_factory=Counter)
@@ -111,7 +112,10 @@ class UpstreamServer:
             | self.extra.get(package.filename, {})
             for package in self.projects[project]
         ]
-        return json.dumps({"meta": {"api-version": "1.1"}, "name": project, "files": files}).encode()
+        page: dict[str, Any] = {"meta": {"api-version": "1.1"}, "name": project, "files": files}
+        if project in self.statuses:
+            page["project-status"] = {"status": self.statuses[project]}
+        return json.dumps(page).encode()
 
     def _html(self, project: str) -> bytes:
         links = "".join(
