@@ -11,6 +11,7 @@ import unicodedata
 from typing import Final
 
 WORKSPACE_POD: Final = "workspace-0"  # the only pod of a sandbox that its owner may enter
+PROBE_POD: Final = "probe"  # what it says is believed, so nobody else may make one of that name
 
 _ALPHABET: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 _HASH_LENGTH: Final = 6

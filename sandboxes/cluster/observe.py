@@ -150,7 +150,7 @@ def probe_result(pod: KubeObject, simulated: bool, log: str = "") -> ProbeResult
 def _read(pod: KubeObject, message: str, simulated: bool) -> ProbeResult:
     """What the script wrote: {"v", "at": [from, to], "attempts"}, in seconds since 1970 by the node's clock."""
     try:
-        targets = json.loads(_probe_targets(pod))
+        targets = json.loads(told_targets(pod))
         report = json.loads(message)
         if len(report["attempts"]) != len(targets):
             raise ValueError("another number of results than of targets")
@@ -249,7 +249,8 @@ def _termination_message(status: dict[str, Any]) -> str:
     return ""
 
 
-def _probe_targets(pod: KubeObject) -> str:
+def told_targets(pod: KubeObject) -> str:
+    """What a probe or a control was told to try, as text. ValueError if nothing."""
     for container in pod["spec"]["containers"]:
         for variable in container.get("env") or ():
             if variable.get("name") == "PETRIDISH_PROBE_TARGETS":

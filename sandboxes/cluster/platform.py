@@ -17,6 +17,7 @@ import yaml
 
 from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.images import check_image
+from sandboxes.cluster.names import PROBE_POD
 from sandboxes.cluster.spec import KubeObject
 from sandboxes.cluster.templates import load_documents
 from sandboxes.cluster.tending import NAME_PREFIX
@@ -104,6 +105,7 @@ def _values(platform: Platform) -> dict[str, Any]:
         "user": _literal(platform.user),
         "installation": _literal(platform.installation_id),
         "prefix": _literal(NAME_PREFIX),
+        "probe": _literal(PROBE_POD),
     }
 
 

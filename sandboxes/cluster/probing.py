@@ -5,13 +5,15 @@ there is always a live neighbour, and the control runs there now and then: the s
 script as the probe's, from a pod that no policy restricts.
 """
 
+import json
 import time
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 from sandboxes.cluster import targets
 from sandboxes.cluster.api import Api, StatusRefusedError
 from sandboxes.cluster.kinds import KINDS, NAMESPACE, kind
+from sandboxes.cluster.names import PROBE_POD
 from sandboxes.cluster.observe import (
     ProbeLostError,
     canary_state,
@@ -19,6 +21,7 @@ from sandboxes.cluster.observe import (
     namespace_state,
     pod_trouble,
     probe_result,
+    told_targets,
 )
 from sandboxes.cluster.spec import (
     CanaryState,
@@ -80,19 +83,31 @@ class Probing:
                     raise ClusterUnavailableError("An older probe is still going away.", retry_after=0.5)
             self._api.apply(path, item)
 
-    def probe(self, namespace: str, run: str | None = None) -> ProbeResult | None:
+    def probe(
+        self,
+        namespace: str,
+        run: str | None = None,
+        wanted: Callable[[], Iterable[KubeObject]] | None = None,
+    ) -> ProbeResult | None:
         """The probe's result, None while it runs. ProbeLostError if its pod is gone.
 
-        `run` is the run that is meant: what another left behind is no result.
+        `run` is the run that is meant: what another left behind is no result. `wanted` renders
+        the probe as it should be, once there is a result: nothing is proven by one that was not
+        told to try all that must be blocked. The pod is read by its name, of which there is only
+        one: labels can be put on any pod.
         """
-        selector = _PROBES if run is None else f"{_PROBES},{Labels.RUN}={run}"
-        pods = list(self._api.list(_POD, namespace, selector))
-        if not pods:
+        pod = self._api.find(_POD.path(namespace, PROBE_POD))
+        if pod is None or not _is_run(pod, run):
             raise ProbeLostError(f"There is no probe in {namespace}; it must be started again.")
         if self._simulated is None:
             self.info()
         simulated = bool(self._simulated)
-        return probe_result(pods[0], simulated) or probe_result(pods[0], simulated, self._log(pods[0]))
+        result = probe_result(pod, simulated) or probe_result(pod, simulated, self._log(pod))
+        if result is None or wanted is None or _leaks(result):  # a leak is one wherever it leads
+            return result
+        if not set().union(*map(_blocked, wanted())) <= _blocked(pod):
+            raise ProbeLostError(f"The probe in {namespace} tried other targets; it must be started again.")
+        return result
 
     def _log(self, pod: KubeObject) -> str:
         """What a pod has printed, "" if that cannot be had: it is in the pod's message later, as well."""
@@ -193,9 +208,42 @@ def _path(item: KubeObject) -> str:
 
 
 def _is_outdated(old: KubeObject, new: KubeObject) -> bool:
-    """A pod being deleted, or one of another specification or run (a pod cannot be changed)."""
+    """A pod being deleted, or one of another specification or run (a pod cannot be changed).
+
+    Its targets are compared too: whoever made it may have copied the labels.
+    """
     marks = [
-        [item["metadata"].get("labels", {}).get(label) for label in (Labels.SPEC_HASH, Labels.RUN)]
+        [*(item["metadata"].get("labels", {}).get(label) for label in (Labels.SPEC_HASH, Labels.RUN)), told]
         for item in (old, new)
+        for told in (_targets(item),)
     ]
     return "deletionTimestamp" in old["metadata"] or marks[0] != marks[1]
+
+
+def _is_run(pod: KubeObject, run: str | None) -> bool:
+    """Whether a pod is that run of the probe, any run if None."""
+    labels = pod["metadata"].get("labels") or {}
+    return labels.get(Labels.STAGE) == "probe" and run in (None, labels.get(Labels.RUN))
+
+
+def _targets(item: KubeObject) -> str:
+    """What it was told to try, "" if it is no probe."""
+    try:
+        return told_targets(item)
+    except (ValueError, KeyError):
+        return ""
+
+
+def _blocked(item: KubeObject) -> set[tuple[Any, ...]]:
+    """What it was told must be blocked: address, port and protocol. Names of services may have others by now."""
+    try:
+        lines = json.loads(told_targets(item))
+        return {
+            (host, port, protocol) for _, host, port, protocol, expected in lines if expected == "blocked"
+        }
+    except (ValueError, KeyError, TypeError):
+        return set()
+
+
+def _leaks(result: ProbeResult) -> bool:
+    return any(attempt.expected == "blocked" and attempt.result == "open" for attempt in result.attempts)

@@ -23,6 +23,7 @@ from sandboxes.cluster import canary
 from sandboxes.cluster.access import check_access
 from sandboxes.cluster.checks import check_spec
 from sandboxes.cluster.kinds import KINDS
+from sandboxes.cluster.names import PROBE_POD
 from sandboxes.cluster.npmrc import npmrc, registry
 from sandboxes.cluster.peers import address_peers, dns_egress, host_aliases
 from sandboxes.cluster.profiles import Profile, load_profile_file, load_profile_files
@@ -137,9 +138,16 @@ def render(spec: SandboxSpec, templates: Templates) -> Rendered:
 def _check_built(spec: SandboxSpec, stages: Mapping[Stage, list[Built]]) -> None:
     """What can only be judged of all objects together."""
     check_seal(stages["seal"])
+    _check_probe(stages["probe"])
     check_unique(chain.from_iterable(stages.values()))
     check_placement((*stages["workspace"], *stages["probe"]), spec)
     check_access(stages["access"], stages["workspace"])
+
+
+def _check_probe(built: list[Built]) -> None:
+    """The driver reads it, and the admission policy guards it, by its name."""
+    if PROBE_POD not in [item["metadata"]["name"] for item, _ in built if item["kind"] == "Pod"]:
+        raise built[0][1].at("kind").error(f"the probe must be a Pod of the name {PROBE_POD}")
 
 
 def _files(root: Path) -> list[Path]:

@@ -8,8 +8,8 @@ from aiohttp import web
 
 from sandboxes.index.candidates import Stated
 from sandboxes.index.core_metadata import MetadataCheck
-from sandboxes.index.extraction import Extraction
 from sandboxes.index.errors import UnavailableError
+from sandboxes.index.extraction import Extraction
 from sandboxes.index.file_answer import FileAnswer, connected, unchanged
 from sandboxes.index.files import Files, Wanted, blob_of
 from sandboxes.index.flight import Blob, Flight

@@ -26,7 +26,7 @@ from sandboxes.cluster.observe import ProbeLostError
 from sandboxes.cluster.spec import Attempt, Control, ProbeResult
 from sandboxes.cluster.verdict import Outcome, Verdict, judge
 from sandboxes.errors import PermanentError, TemporaryError
-from sandboxes.lifecycle import alarms, clock, clusters, controls, evidence, reopening, specs
+from sandboxes.lifecycle import alarms, clock, clusters, controls, evidence, older, reopening, specs
 from sandboxes.lifecycle.controls import CanaryError, OutdatedRunError, prepare
 from sandboxes.lifecycle.deadline import check_deadline
 from sandboxes.lifecycle.evidence import Run
@@ -70,7 +70,7 @@ def take(sandbox: Sandbox) -> timedelta | None:
             return SOON
     with step(sandbox, "access"):
         cluster.delete_probe(sandbox.namespace or "")
-        cluster.apply(specs.rendered(sandbox, cluster).access)
+        cluster.apply(older.access(sandbox, cluster, specs.rendered(sandbox, cluster)))
     _open(sandbox)
     return None
 
@@ -168,7 +168,8 @@ def _again(sandbox: Sandbox, cluster: Cluster, run: Run, **changes: datetime | N
 def _finished(sandbox: Sandbox, cluster: Cluster, cause: str) -> Run | None:
     """The run under way, judged; None while it or its control goes on. What is not there is started."""
     try:
-        result = cluster.probe(sandbox.namespace or "", specs.run_of(sandbox))
+        run = specs.run_of(sandbox)
+        result = cluster.probe(sandbox.namespace or "", run, lambda: specs.rendered(sandbox, cluster).probe)
     except ProbeLostError:
         cluster.start_probe(specs.rendered(sandbox, cluster).probe)
         return None
@@ -261,6 +262,8 @@ def _open(sandbox: Sandbox) -> None:
     """The lease and the index token begin with the phase; waiting did not eat into the lease.
 
     One that was open before keeps the end of its lease: sleep and isolation do not stop it.
+    A worker that stalled here may have slept through an isolation and a release, and then the
+    phase is the same again: its proof is of another time, and its token was revoked.
     """
     now = clock.now()
     # Added up by the database: an extension may be granted at this very moment.
@@ -269,6 +272,7 @@ def _open(sandbox: Sandbox) -> None:
     move(
         sandbox,
         Phase.READY,
+        only_if={"phase_at": sandbox.phase_at, "tokens_revoked": sandbox.tokens_revoked},
         data={"ready_at": sandbox.ready_at or now},
         ready_at=sandbox.ready_at or now,
         expires_at=Coalesce(F("expires_at"), ends),

@@ -25,6 +25,7 @@ def everything(subject: Subject) -> None:
     _canary(subject)
     spec, rendered, uid = subject.sealed()
     cluster.ensure_namespace(rendered.seal[0])
+    cluster.update_namespace(rendered.seal[0], uid=uid)
     cluster.apply((*rendered.workspace, *rendered.access))
     _probe(subject, rendered.probe, spec.namespace)
     wait_for(lambda: cluster.workspace(spec.namespace).ready)
@@ -36,6 +37,8 @@ def everything(subject: Subject) -> None:
     cluster.freeze(spec.namespace)
     cluster.thaw(spec.namespace)
     cluster.ways_in(spec.namespace, frozenset())
+    cluster.objects(spec.namespace, ("RoleBinding", "NetworkPolicy"))
+    cluster.remove_policy(spec.namespace, "allow-index", spec.sandbox_id)
     cluster.prune_policies(spec.namespace, frozenset(("deny-all",)))
     cluster.label_namespace(spec.namespace, uid, rendered.seal[0]["metadata"]["labels"])
     cluster.quarantine(spec.namespace, uid)
@@ -63,7 +66,7 @@ def _canary(subject: Subject) -> None:
 def _probe(subject: Subject, objects: tuple[KubeObject, ...], namespace: str) -> None:
     cluster = subject.cluster
     cluster.start_probe(objects)
-    wait_for(lambda: cluster.probe(namespace))
+    wait_for(lambda: cluster.probe(namespace, None, lambda: objects))
     again = {**objects[0]["metadata"], "labels": {**objects[0]["metadata"]["labels"], Labels.RUN: "again"}}
     wait_for(lambda: _done(lambda: cluster.start_probe([{**objects[0], "metadata": again}])))
     cluster.delete_probe(namespace)
@@ -73,6 +76,7 @@ def _observe(subject: Subject, rendered: Rendered) -> None:
     cluster = subject.cluster
     assert not observation.inspect(cluster, rendered).drifts
     assert observation.listing(cluster, subject.installation_id).namespaces
+    assert list(cluster.namespaces(subject.installation_id))
     list(watching.policy_changes(cluster, subject.installation_id, 1))
 
 

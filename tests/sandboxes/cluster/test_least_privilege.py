@@ -1,6 +1,7 @@
 """The ClusterRole that we ship grants what the driver does, and nothing that it does not."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import yaml
 
 from sandboxes.cluster import capabilities
 from sandboxes.cluster.api import Api
-from sandboxes.cluster.driver import connect
+from sandboxes.cluster.driver import Cluster, connect
 from sandboxes.cluster.platform import needed_rules
 from sandboxes.cluster.render import Templates
 from sandboxes.cluster.spec import KubeObject
@@ -18,6 +19,10 @@ from tests.simulator import ROOT, Simulator
 
 type Use = tuple[str, str, str]
 
+# Everything that the driver can be asked to do, but to hang up, for which no request is made.
+METHODS = {
+    name for name, _ in inspect.getmembers(Cluster, inspect.isfunction) if not name.startswith("_")
+} - {"close"}
 _OBJECT_VERBS = {"GET": "get", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
 _COLLECTION_VERBS = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
 
@@ -63,8 +68,27 @@ def used(monkeypatch: pytest.MonkeyPatch) -> set[Use]:
     return found
 
 
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Every public method of the driver that the test called, by its name."""
+    found: set[str] = set()
+    for name in METHODS:
+        monkeypatch.setattr(Cluster, name, noting(found, name, getattr(Cluster, name)))
+    return found
+
+
+def noting(found: set[str], name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method, which writes down that it was called."""
+
+    def noted(*given: Any, **named: Any) -> Any:
+        found.add(name)
+        return method(*given, **named)
+
+    return noted
+
+
 def test_every_call_is_granted_and_every_grant_is_called(
-    used: set[Use], templates: Templates, tmp_path_factory: pytest.TempPathFactory
+    used: set[Use], called: set[str], templates: Templates, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     with Simulator(tmp_path_factory.mktemp("simulator"), "--delete-seconds", "0.1") as simulator:
         cluster = connect("simulated", str(simulator.kubeconfig), None)
@@ -79,7 +103,9 @@ def test_every_call_is_granted_and_every_grant_is_called(
         }
         cluster.api.create("/api/v1/persistentvolumes", volume)
         used.clear()  # that was the test
+        called.clear()
         scenario.everything(subject)
+        assert METHODS - called == set(), "the scenario lacks these, so nobody knows what rights they take"
         capabilities.survey(cluster)
         cluster.close()
     granted = {rule[:3] for rule in needed_rules(ROOT / "k8s-templates")}

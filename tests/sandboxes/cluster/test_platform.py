@@ -11,6 +11,7 @@ import yaml
 
 from sandboxes.cluster.capabilities import survey
 from sandboxes.cluster.driver import connect
+from sandboxes.cluster.names import PROBE_POD
 from sandboxes.cluster.platform import PLATFORM, Platform, render_platform, whoami, written
 from sandboxes.cluster.spec import KubeObject, Labels
 from sandboxes.errors import InvalidInputError
@@ -111,10 +112,46 @@ def test_nobody_is_kept_from_entering_his_own_pods(objects: list[KubeObject]) ->
             continue
         for rule in policy["spec"]["matchConstraints"]["resourceRules"]:
             if policy["metadata"]["name"].endswith("-probe"):
-                (one,) = policy["spec"]["validations"]
-                assert one["expression"] == "request.name != 'probe'"
+                entering, changing = (each["expression"] for each in policy["spec"]["validations"])
+                assert entering == "!variables.entering || !variables.named"
+                assert changing.startswith("variables.entering || variables.ours || ")
             else:
                 assert "CONNECT" not in rule["operations"]
+
+
+def test_the_probes_name_in_the_policy_is_the_drivers(objects: list[KubeObject]) -> None:
+    (probe,) = (item for item in policies(objects) if item["metadata"]["name"].endswith("-probe"))
+    (named,) = (each["expression"] for each in probe["spec"]["variables"] if each["name"] == "named")
+    assert f'== "{PROBE_POD}" ' in named
+    written = {
+        (operation, resource)
+        for rule in probe["spec"]["matchConstraints"]["resourceRules"]
+        for operation in rule["operations"]
+        for resource in rule["resources"]
+    }
+    changes = {(how, what) for how in ("CREATE", "UPDATE") for what in ("pods", "pods/ephemeralcontainers")}
+    assert changes <= written
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        "networking.k8s.io",
+        "cilium.io",
+        "crd.projectcalico.org",
+        "projectcalico.org",
+        "policy.networking.k8s.io",
+    ],
+)
+def test_no_kind_of_network_policy_is_forgotten(objects: list[KubeObject], group: str) -> None:
+    (seal,) = (item for item in policies(objects) if item["metadata"]["name"].endswith("-seal"))
+    match = seal["spec"]["matchConstraints"]
+    (rule,) = (rule for rule in match["resourceRules"] if group in rule["apiGroups"])
+    assert set(rule["operations"]) == {"CREATE", "UPDATE", "DELETE"}
+    assert rule["apiVersions"] == ["*"]
+    assert rule["resources"] == (["networkpolicies"] if group == "networking.k8s.io" else ["*"])
+    # Cilium's agents write one for every pod, which would not come up without.
+    assert [each["resources"] for each in match["excludeResourceRules"]] == [["ciliumendpoints"]]
 
 
 def test_petridishs_own_namespace_is_no_sandbox(objects: list[KubeObject]) -> None:
