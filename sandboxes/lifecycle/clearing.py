@@ -16,6 +16,7 @@ from sandboxes.audit.queries import about
 from sandboxes.cluster import quarantine
 from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.spec import Labels, NamespaceState
+from sandboxes.cluster.tending import NAME_PREFIX
 from sandboxes.errors import PetridishError, RefusedError
 from sandboxes.lifecycle import alarms, clock, clusters, identity, limits, registry, restore, switch
 from sandboxes.lifecycle.models import Orphan, Sandbox
@@ -92,6 +93,7 @@ def _work_on_namespace(orphan: Orphan, cluster: Cluster) -> timedelta:
     _check_ours(state)
     if state.phase == "Terminating":
         return _SOON if orphan.deleted_at else _LATER
+    _check_named_as_ours(orphan)
     was_open = quarantine.cut_off(cluster, orphan.name, orphan.uid)
     if orphan.quarantined_at is None:
         _note_quarantine(orphan)
@@ -128,6 +130,16 @@ def _check_ours(state: NamespaceState) -> None:
         raise RefusedError(f"Namespace {state.name} is another installation's now; it is left alone.")
     if Labels.CANARY in state.labels:
         raise RefusedError(f"Namespace {state.name} is the canary's; it is left alone.")
+
+
+def _check_named_as_ours(orphan: Orphan) -> None:
+    """Anybody can put two labels on a namespace of theirs. One that was never named here is for an admin to order."""
+    if orphan.ordered or orphan.name.startswith(NAME_PREFIX):
+        return
+    told = f"Namespace {orphan.name} carries our labels and is not named as any of ours: it is left alone."
+    message = f"{told} It is in cluster {orphan.cluster}. Find out who labelled it."
+    alarms.alarm(ALARM, f"orphan:{orphan.pk}", message)
+    raise RefusedError(told)
 
 
 def _is_nobodys(orphan: Orphan) -> bool:

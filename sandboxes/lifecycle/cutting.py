@@ -16,7 +16,7 @@ from sandboxes.audit.services import record
 from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.spec import KubeObject, Labels
 from sandboxes.errors import PetridishError
-from sandboxes.lifecycle import alarms, belonging, clock, clusters, drift, specs
+from sandboxes.lifecycle import alarms, belonging, clock, clusters, drift, late, specs
 from sandboxes.lifecycle.isolation import ALARM
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import Phase
@@ -105,6 +105,7 @@ def _note_cut(sandbox: Sandbox) -> None:
     with transaction.atomic():
         rows = Sandbox.objects.filter(pk=sandbox.pk, phase=Phase.ISOLATED, cut_at=None)
         if rows.update(cut_at=clock.Now(), last_error=""):
+            late.over(sandbox)
             record(actor=None, action="sandbox.cut_off", subject=_subject(sandbox))
 
 

@@ -7,7 +7,7 @@ is compared with what should be there, and what differs is one of these:
 
 - *ours to bring up to date*: what should be there changed, and nobody but us touched it. It
   is applied, and the seal proven again. The workspace is left as it was made, because
-  applying another one would restart it and lose its files.
+  applying another one would restart it and lose its files; `older` says what else stays.
 - *repaired*: what is missing or was changed, and does not keep the sandbox in. The ledger
   says what, and who had changed it. Foreign objects of that kind are left alone.
 - *the seal was changed*: a policy, a quota, the namespace's labels, a binding of somebody
@@ -30,7 +30,7 @@ from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.observation import Drift, Inspection
 from sandboxes.cluster.render import Rendered, Stage
 from sandboxes.cluster.spec import KubeObject
-from sandboxes.lifecycle import alarms, clock, isolation, specs
+from sandboxes.lifecycle import alarms, clock, isolation, older, specs
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import OPENED, Phase
 from sandboxes.lifecycle.presence import is_gone
@@ -84,7 +84,8 @@ def _look(sandbox: Sandbox, cluster: Cluster, rendered: Rendered) -> None:
 def _inspect(sandbox: Sandbox, cluster: Cluster, rendered: Rendered) -> tuple[list[Drift], str]:
     """What matters in this phase, and the digest."""
     inspection: Inspection = observation.inspect(cluster, rendered, _STAGES[sandbox.phase])
-    return [drift for drift in inspection.drifts if _matters(sandbox, drift)], inspection.digest
+    drifts = [drift for drift in inspection.drifts if _matters(sandbox, drift)]
+    return older.without_new_shape(sandbox, cluster, rendered, drifts), inspection.digest
 
 
 def _matters(sandbox: Sandbox, drift: Drift) -> bool:

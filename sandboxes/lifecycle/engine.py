@@ -15,7 +15,7 @@ from typing import Final
 from django.db.models import F
 
 from sandboxes.errors import PermanentError, PetridishError, TemporaryError
-from sandboxes.lifecycle import claims, clock, expiry, limits, restore, steps, switch
+from sandboxes.lifecycle import claims, clock, expiry, late, limits, restore, steps, switch
 from sandboxes.lifecycle.claims import Claim
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.timing import backoff
@@ -33,6 +33,7 @@ def due(limit: int = 100) -> list[int]:
 
 def sweep() -> int:
     """Ends leases that are over, and works once on everything that is due; how many sandboxes it worked on."""
+    late.check()
     if switch.paused():
         return 0
     restore.check()  # before anything else: an old row of a restored database may ask for a deletion

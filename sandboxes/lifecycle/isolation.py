@@ -26,7 +26,7 @@ from django.db import transaction
 
 from sandboxes.audit.services import Actor, record
 from sandboxes.errors import ConflictError, RefusedError
-from sandboxes.lifecycle import alarms, clock, tokens
+from sandboxes.lifecycle import alarms, clock, late, tokens
 from sandboxes.lifecycle.locking import locked
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.moves import move, start_ending
@@ -72,6 +72,7 @@ def release(sandbox_id: int, *, by: Actor, reason: str) -> Sandbox:
         if not sandbox.owner.is_active:
             raise RefusedError("Its owner is disabled; enable the person first.")
         alarms.clear(ALARM, _subject(sandbox), by=by)
+        late.over(sandbox)
         data = {"reason": reason, "isolated_for": sandbox.isolation_reason}
         # The page of a sandbox that is open says nothing of an isolation; the ledger does.
         move(

@@ -1,8 +1,9 @@
 """What is in a cluster, carries our labels, and belongs to no row: or to one that is over.
 
-It is never deleted when it is found. A namespace is cut off first (`Cluster.quarantine`:
-no network, no access, no token; its pods run on), people are told, and only after a grace
-it goes, in the order of any teardown: workloads, then, when no pod is left, the namespace.
+It is never deleted when it is found. A namespace is cut off first (`quarantine`: no network,
+no access, no token, its pods frozen), people are told, and only after a grace it goes, in the
+order of any teardown: workloads, then, when no pod is left, the namespace. One that is not
+named as a sandbox's is only told of: whoever may label a namespace could else have us cut it off.
 An admin may keep it, or not want to wait. A volume that outlived its namespace only waits.
 
 Right before anything is destroyed all of it is asked again: do deletions go on (`switch`,

@@ -16,7 +16,7 @@ from sandboxes.audit.queries import about
 from sandboxes.lifecycle import clock, notes, signing, stuck
 from sandboxes.lifecycle.models import Probe, Receipt, RegisteredCluster, Sandbox
 from sandboxes.lifecycle.signing import Signed, Verification
-from sandboxes.lifecycle.tokens import digest, last_revoked
+from sandboxes.lifecycle.tokens import all_revoked, digest
 
 VERSION: Final = 1
 _CLOSING: Final = ("sandbox.ended", "sandbox.failed")
@@ -72,7 +72,7 @@ def in_ledger(document: dict[str, Any]) -> Entry | None:
 
 def _document(sandbox: Sandbox, *, leftovers_checked: bool) -> dict[str, Any]:
     """Times are ISO 8601 in UTC; only text, whole numbers, true, false, null, lists and objects (see `signing`)."""
-    kept, now = sandbox.teardown, clock.now()
+    kept, now, revoked = sandbox.teardown, clock.now(), _revoked(sandbox)
     return {
         "type": signing.TYPE,
         "version": VERSION,
@@ -90,7 +90,7 @@ def _document(sandbox: Sandbox, *, leftovers_checked: bool) -> dict[str, Any]:
         "failure": _clean(sandbox.failure) or None,
         "lease": _lease(sandbox),
         "existed": kept.get("existed", []),
-        "index_token_revoked_at": _time(sandbox.revoked_at),
+        "index_token_revoked_at": (revoked["index_token"] or {}).get("at") or _time(sandbox.revoked_at),
         "access_revoked_at": kept.get("access_revoked_at"),
         "workloads_deleted_at": kept.get("workloads_deleted_at"),
         "workloads_gone_at": _time(sandbox.workloads_gone_at),
@@ -99,7 +99,7 @@ def _document(sandbox: Sandbox, *, leftovers_checked: bool) -> dict[str, Any]:
         # None: nothing was ever created to look for.
         "leftovers": [] if leftovers_checked else None,
         "listed": kept.get("listed", []),
-        "revoked": _revoked(sandbox),
+        "revoked": revoked,
         "stuck": stuck.periods(sandbox, now),
         "probes": _probes(sandbox),
         "ledger": _beginning(sandbox),
@@ -116,13 +116,39 @@ def _lease(sandbox: Sandbox) -> dict[str, Any]:
 
 
 def _revoked(sandbox: Sandbox) -> dict[str, Any]:
-    """The last index token that worked (its digest, never itself) and what had let the owner in."""
-    token = last_revoked(sandbox)
+    """Every index token that ever worked (its digest, never itself) and what had let the owner in."""
+    tokens = _tokens(sandbox)
     existed = sandbox.teardown.get("existed", [])
     return {
-        "index_token": {"sha256": digest(token), "at": _time(sandbox.revoked_at)} if token else None,
+        "index_token": tokens[-1] if tokens else None,
+        "index_tokens": tokens,
         "access": [one for one in existed if one["kind"] in ("RoleBinding", "Secret")],
     }
+
+
+def _tokens(sandbox: Sandbox) -> list[dict[str, Any]]:
+    """Oldest first, each with when it stopped working; None where no entry of the ledger says so.
+
+    Matched from the newest back: releases that did not count revocations gave one token out twice.
+    """
+    times = reversed(
+        _revocations(sandbox) or ([notes.text(sandbox.revoked_at)] if sandbox.revoked_at else [])
+    )
+    tokens = [{"sha256": digest(token), "at": next(times, None)} for token in reversed(all_revoked(sandbox))]
+    return tokens[::-1]
+
+
+def _revocations(sandbox: Sandbox) -> list[str]:
+    """When a token stopped working: one begins to with `ready`, and none outlives an isolation or the end."""
+    times: list[str] = []
+    works = False
+    actions = ("sandbox.ready", "sandbox.isolated", "sandbox.ending")
+    for entry in about(f"sandbox:{sandbox.pk}").filter(action__in=actions):
+        if works and entry.action != "sandbox.ready":
+            by_end = sandbox.revoked_at if entry.action == "sandbox.ending" else None
+            times.append(notes.text(by_end or entry.at))
+        works = entry.action == "sandbox.ready"
+    return times
 
 
 def _probes(sandbox: Sandbox) -> dict[str, Any]:

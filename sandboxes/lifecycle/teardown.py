@@ -22,7 +22,7 @@ from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.kinds import NAMESPACED
 from sandboxes.cluster.spec import NamespaceState
 from sandboxes.errors import PermanentError
-from sandboxes.lifecycle import alarms, belonging, clock, clusters, notes, receipts, room, stuck, switch
+from sandboxes.lifecycle import belonging, clock, clusters, endings, notes, receipts, room, stuck, switch
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.moves import move
 from sandboxes.lifecycle.phases import Phase
@@ -203,4 +203,4 @@ def _close(sandbox: Sandbox, *, leftovers_checked: bool) -> None:
         data = receipts.bond(receipt)
         room.look()
         move(sandbox, to, data=data, ended_at=receipt.at, charged=False, stuck_since=None, blocker="")
-        alarms.clear_all(f"sandbox:{sandbox.pk}")  # whatever they were about is over
+        endings.clear_alarms(sandbox)

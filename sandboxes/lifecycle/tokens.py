@@ -30,6 +30,11 @@ def last_revoked(sandbox: Sandbox) -> str:
     return _derived(sandbox.pk, sandbox.tokens_revoked - 1) if sandbox.tokens_revoked else ""
 
 
+def all_revoked(sandbox: Sandbox) -> list[str]:
+    """Every one that worked once and does not any more, oldest first."""
+    return [_derived(sandbox.pk, number) for number in range(sandbox.tokens_revoked)]
+
+
 def revocation() -> dict[str, Any]:
     """What an update of the row has to change so that its token stops working, for good. One that has none keeps it."""
     worked = When(~Q(index_token_digest=""), then=F("tokens_revoked") + 1)

@@ -11,8 +11,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from sandboxes.cluster.driver import Cluster
+from sandboxes.cluster.kinds import NAMESPACE
+from sandboxes.cluster.spec import Labels
 from sandboxes.errors import ClusterRefusedError
-from sandboxes.lifecycle import clock, clusters, drift, egress, proving, sleeping, specs
+from sandboxes.lifecycle import clock, clusters, drift, egress, proving, sleeping
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import Phase
 from sandboxes.lifecycle.presence import is_gone
@@ -56,11 +58,16 @@ def _until(sandbox: Sandbox, wanted: list[datetime | None]) -> timedelta:
 
 
 def _show_expiry(sandbox: Sandbox, cluster: Cluster) -> bool:
-    """The namespace's annotation says when it ends; told again when that changed. False: there is none any more."""
+    """The namespace's annotation says when it ends; told again when that changed. False: there is none any more.
+
+    Only that annotation is written: labels that somebody edited are the seal, and `drift` must see them.
+    """
     if sandbox.expiry_shown == sandbox.expires_at:
         return True
     try:
-        cluster.update_namespace(specs.rendered(sandbox, cluster).seal[0], uid=sandbox.namespace_uid)
+        said = {Labels.EXPIRES_AT: sandbox.expires_at.isoformat() if sandbox.expires_at else None}
+        metadata = {"uid": sandbox.namespace_uid, "annotations": said}
+        cluster.api.merge(NAMESPACE.path(None, sandbox.namespace or ""), {"metadata": metadata})
     except ClusterRefusedError:
         if is_gone(sandbox, cluster):
             return False

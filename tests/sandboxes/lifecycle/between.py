@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sandboxes.cluster.api import Api
 from sandboxes.cluster.driver import Cluster
 
 Watch = Callable[[str], None]
@@ -20,6 +21,10 @@ class Between:
         self.after: Watch = lambda call: None
         self._real, self.name = real, real.name
         monkeypatch.setattr("sandboxes.lifecycle.clusters.get", lambda name: self)
+
+    @property
+    def api(self) -> Api:
+        return self._real.api
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._real, name)

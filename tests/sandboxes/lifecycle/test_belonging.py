@@ -88,7 +88,8 @@ def test_it_is_cut_off_and_ended(
     receipt = Receipt.objects.get(sandbox=ready)
     assert receipts.verify(receipt.document, receipt.key_id, receipt.signature).ok
     assert receipt.document["absent_at"]
-    assert not Alarm.objects.filter(subject=f"sandbox:{ready.pk}", cleared_at=None).exists()
+    standing = Alarm.objects.get(subject=f"sandbox:{ready.pk}", cleared_at=None)
+    assert standing.kind == "isolated", "who edited it is still to be found"
     assert verify().ok
 
 

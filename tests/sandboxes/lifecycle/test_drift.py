@@ -1,16 +1,18 @@
 """Somebody changes a sandbox by hand: what may be put right is, and a changed seal isolates."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from portal.accounts.models import User
 from sandboxes.audit.models import Entry
 from sandboxes.audit.services import verify
 from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.kinds import kind
-from sandboxes.lifecycle import drift, engine, observing, specs
+from sandboxes.lifecycle import clock, drift, engine, isolation, observing, specs
 from sandboxes.lifecycle.models import Alarm, Sandbox
 from sandboxes.lifecycle.phases import Phase
 from tests.sandboxes.lifecycle.by_hand import MANAGER, ByHand
@@ -19,6 +21,9 @@ from tests.simulator import Simulator
 pytestmark = pytest.mark.django_db
 
 POLICY = kind("networking.k8s.io/v1", "NetworkPolicy")
+SHARED = ("replicas", "selector", "template")  # of a StatefulSet and a Deployment
+RULES = [{"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["create", "get"]}]
+EVERYTHING = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
 
 
 @pytest.fixture(autouse=True)
@@ -187,6 +192,21 @@ class TestChangedSeal:
         hand.label(ns(ready), **labels)
         assert self.broken(ready, cluster, f"Namespace/{ready.namespace}")["what"] == "changed"
 
+    def test_an_extension_does_not_put_a_label_back_unseen(
+        self, ready: Sandbox, cluster: Cluster, hand: ByHand
+    ) -> None:
+        enforce = "pod-security.kubernetes.io/enforce"
+        hand.label(ns(ready), **{enforce: "privileged"})
+        ends = clock.now() + timedelta(hours=1)
+        Sandbox.objects.filter(pk=ready.pk).update(expires_at=ends, next_check_at=clock.now())
+        engine.sweep()
+        ready.refresh_from_db()
+        metadata = hand.core.read_namespace(ns(ready)).metadata
+        assert ready.expiry_shown == ends
+        assert metadata.annotations["petridish.dev/expires-at"] == ends.isoformat()
+        assert metadata.labels[enforce] == "privileged"
+        assert self.broken(ready, cluster, f"Namespace/{ready.namespace}")["managers"] == [MANAGER]
+
     def test_a_quota_raised_by_hand(self, ready: Sandbox, cluster: Cluster, hand: ByHand) -> None:
         hand.raise_quota(ns(ready))
         assert self.broken(ready, cluster, "ResourceQuota/sandbox")["managers"] == [MANAGER]
@@ -292,6 +312,66 @@ class TestOurOwnChange:
         assert hand.apps.read_namespaced_stateful_set("workspace", ns(ready)).metadata.generation == before
         assert ready.phase == Phase.READY
         assert is_quiet(ready)
+
+
+class TestOlderShape:
+    """Made by a release whose workspace was a Deployment, and whose Role named no pod."""
+
+    @pytest.fixture
+    def old(self, ready: Sandbox, cluster: Cluster, hand: ByHand) -> Sandbox:
+        rendered = specs.rendered(ready, cluster)
+        (workspace,) = rendered.workspace
+        hand.apps.delete_namespaced_stateful_set("workspace", ns(ready))
+        spec = {name: value for name, value in workspace["spec"].items() if name in SHARED}
+        role = next(item for item in rendered.access if item["kind"] == "Role")
+        cluster.apply([{**workspace, "kind": "Deployment", "spec": spec}, {**role, "rules": RULES}])
+        Sandbox.objects.filter(pk=ready.pk).update(spec_hash="of-the-release-before")
+        ready.refresh_from_db()
+        return ready
+
+    def is_as_made(self, sandbox: Sandbox, hand: ByHand) -> bool:
+        apps, (role,) = hand.apps, hand.rbac.list_namespaced_role(ns(sandbox)).items
+        deployments = [item.metadata.name for item in apps.list_namespaced_deployment(ns(sandbox)).items]
+        sets = apps.list_namespaced_stateful_set(ns(sandbox)).items
+        return (deployments, sets, role.rules[-1].resource_names) == (["workspace"], [], None)
+
+    def test_it_is_kept_and_falls_quiet(self, old: Sandbox, cluster: Cluster, hand: ByHand) -> None:
+        for _ in range(2):  # the second time it counts as up to date
+            Sandbox.objects.filter(pk=old.pk).update(inspect_due=True)
+            old.refresh_from_db()
+            drift.keep(old, cluster)
+            old.refresh_from_db()
+            assert (old.phase, self.is_as_made(old, hand)) == (Phase.READY, True)
+        assert old.spec_hash == specs.rendered(old, cluster).spec_hash
+        assert is_quiet(old)
+
+    def test_a_role_changed_by_somebody_else_is_not_excused(
+        self, old: Sandbox, cluster: Cluster, hand: ByHand
+    ) -> None:
+        hand.rbac.patch_namespaced_role(
+            "owner", ns(old), {"rules": [*RULES, EVERYTHING]}, field_manager=MANAGER
+        )
+        notice(old, cluster)
+        assert old.phase == Phase.ISOLATED
+
+    def test_released_it_is_still_as_it_was_made(
+        self, old: Sandbox, cluster: Cluster, hand: ByHand, iris: User
+    ) -> None:
+        isolation.isolate(old.pk, by=iris, reason="a look")
+        self.work_until(old, lambda: old.cut_at is not None)
+        isolation.release(old.pk, by=iris, reason="looked")
+        self.work_until(old, lambda: old.phase == Phase.READY)
+        assert self.is_as_made(old, hand)
+        assert hand.rbac.read_namespaced_role_binding("owner", ns(old))
+
+    def work_until(self, sandbox: Sandbox, holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 20
+        sandbox.refresh_from_db()
+        while not holds():
+            assert time.monotonic() < deadline, f"{sandbox.phase}: {sandbox.last_error}"
+            engine.sweep()
+            sandbox.refresh_from_db()
+            time.sleep(0.02)
 
 
 class TestClosed:

@@ -3,7 +3,7 @@
 import base64
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 
 import pytest
@@ -12,7 +12,7 @@ from django.apps import apps
 from portal.accounts.models import User
 from portal.accounts.services import set_active
 from sandboxes.audit.models import Entry
-from sandboxes.audit.services import verify
+from sandboxes.audit.services import record, verify
 from sandboxes.cluster import freezing
 from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.kinds import kind
@@ -25,10 +25,12 @@ from sandboxes.lifecycle import (
     expiry,
     hibernation,
     isolation,
+    late,
     observing,
     queries,
     services,
     specs,
+    switch,
 )
 from sandboxes.lifecycle.models import Alarm, Sandbox
 from sandboxes.lifecycle.phases import Phase
@@ -269,6 +271,73 @@ class TestOnTheCluster:
         assert Alarm.objects.filter(subject="sandbox:0", cleared_at=None).exists()
         assert verify().ok
 
+    @pytest.mark.parametrize("action", ["seal_changed", "probe_failed", "isolation_broken"])
+    def test_one_about_its_seal_waits_for_a_person(self, isolated: Sandbox, iris: User, action: str) -> None:
+        """Else whoever tampered with it would only have to delete the namespace."""
+        subject = f"sandbox:{isolated.pk}"
+        alarms.alarm("drift_stays", subject, "Something does not stay.")
+        record(actor=None, action=f"sandbox.{action}", subject=subject)
+        services.end(isolated.pk, by=iris)
+        until(isolated, is_in(Phase.ENDED))
+        standing = Alarm.objects.get(subject=subject, cleared_at=None)
+        assert standing.kind == "isolated"
+        alarms.clear_one(standing.pk, by=iris)
+        assert not Alarm.objects.filter(subject=subject, cleared_at=None).exists()
+
+    def test_what_was_released_since_does_not_count(self, isolated: Sandbox, iris: User) -> None:
+        subject = f"sandbox:{isolated.pk}"
+        record(actor=None, action="sandbox.seal_changed", subject=subject)
+        isolation.release(isolated.pk, by=iris, reason="looked into")
+        until(isolated, is_in(Phase.READY))
+        isolation.isolate(isolated.pk, by=iris, reason="its owner left")
+        services.end(isolated.pk, by=iris)
+        until(isolated, is_in(Phase.ENDED))
+        assert not Alarm.objects.filter(subject=subject, cleared_at=None).exists()
+
+
+class TestLate:
+    """What the row says at once, and no cluster carries out."""
+
+    def wait(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, minutes: float) -> None:
+        later = clock.now() + timedelta(minutes=minutes)
+        Sandbox.objects.filter(pk=sandbox.pk).update(next_check_at=later, last_error="The node is silent.")
+        past = clock.now() - timedelta(minutes=minutes)
+        Sandbox.objects.filter(pk=sandbox.pk).update(phase_at=past)
+        monkeypatch.setattr(clock, "now", lambda: later)
+        late.check()
+        monkeypatch.undo()
+
+    def test_an_alarm_after_two_minutes_until_it_is_cut_off(
+        self, ready: Sandbox, iris: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        isolation.isolate(ready.pk, by=iris, reason="it scans the network")
+        rows = Alarm.objects.filter(kind=late.ALARM, subject=f"sandbox:{ready.pk}")
+        self.wait(ready, monkeypatch, 1)
+        assert not rows.exists()
+        for _ in range(2):
+            self.wait(ready, monkeypatch, 3)
+            assert (rows.get().count, rows.get().cleared_at) == (1, None)
+        assert "The node is silent." in rows.get().message
+        Sandbox.objects.update(next_check_at=clock.now())
+        until(ready, lambda sandbox: sandbox.cut_at)
+        assert rows.get().cleared_at is not None
+
+    def test_a_sweep_says_so_and_a_pause_hides_it_not(
+        self, ready: Sandbox, iris: User, ada: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        switch.pause(ada, "a look")
+        isolation.isolate(ready.pk, by=iris, reason="it scans the network")
+        Sandbox.objects.update(phase_at=clock.now() - timedelta(minutes=3))
+        monkeypatch.setattr(late, "_AFTER", timedelta())
+        engine.sweep()
+        assert Alarm.objects.filter(kind=late.ALARM, cleared_at=None).exists()
+
+    def test_what_is_being_cut_off_anew_is_not_late(self, isolated: Sandbox) -> None:
+        Sandbox.objects.update(phase_at=clock.now() - timedelta(hours=1), cut_at=None)
+        record(actor=None, action="sandbox.isolation_broken", subject=f"sandbox:{isolated.pk}")
+        late.check()
+        assert not Alarm.objects.filter(kind=late.ALARM).exists()
+
 
 class TestRelease:
     def test_proven_anew_with_the_same_lease_and_files(
@@ -323,7 +392,24 @@ class TestRelease:
         isolation.isolate(isolated.pk, by=iris, reason="none after all")
         services.end(isolated.pk, by=iris)
         until(isolated, is_in(Phase.ENDED))
-        assert isolated.receipt.document["revoked"]["index_token"]["sha256"] == digest(worked)
+        document = isolated.receipt.document
+        assert document["revoked"]["index_token"]["sha256"] == digest(worked)
+        # It had stopped long before the end.
+        cut = Entry.objects.filter(action="sandbox.isolated").earliest("id").at
+        at = cut.astimezone(UTC).isoformat(timespec="microseconds")
+        assert document["index_token_revoked_at"] == document["revoked"]["index_token"]["at"] == at
+
+    def test_the_receipt_names_every_token_and_when_each_stopped(self, isolated: Sandbox, iris: User) -> None:
+        first = last_revoked(isolated)
+        isolation.release(isolated.pk, by=iris, reason="a false alarm")
+        until(isolated, is_in(Phase.READY))
+        second = index_token(isolated)
+        services.end(isolated.pk, by=iris)
+        until(isolated, is_in(Phase.ENDED))
+        tokens = isolated.receipt.document["revoked"]["index_tokens"]
+        assert [token["sha256"] for token in tokens] == [digest(first), digest(second)]
+        moments = [Entry.objects.get(action="sandbox.isolated").at, isolated.revoked_at]
+        assert [datetime.fromisoformat(token["at"]) for token in tokens] == moments
 
     def test_only_what_is_isolated(self, ready: Sandbox, iris: User) -> None:
         with pytest.raises(ConflictError, match="ready, not isolated"):

@@ -125,6 +125,24 @@ class TestNamespace:
         assert orphan.name in hand.namespaces()
         assert told(orphan) == ["quarantined"]
 
+    def test_one_that_is_not_named_as_ours_is_only_told_of(
+        self, cluster: Cluster, hand: ByHand, labels: dict[str, str], ada: User
+    ) -> None:
+        """Whoever may label a namespace could else have it cut off and deleted."""
+        name = f"payroll-{uuid4().hex[:8]}"
+        hand.make_namespace(name, labels)
+        hand.allow_all(name)
+        look()
+        orphan = Orphan.objects.get(name=name)
+        assert hand.policies(name) == {"open-sesame"}
+        assert (orphan.quarantined_at, orphan.delete_after) == (None, None)
+        assert "not named as any of ours" in orphan.last_error
+        assert name in Alarm.objects.get(subject=f"orphan:{orphan.pk}", cleared_at=None).message
+        assert orphan in orphans.open_ones()
+        orphans.delete_now(orphan.pk, by=ada)
+        look_until_gone(hand, name)
+        assert not Alarm.objects.filter(kind=orphans.ALARM, cleared_at=None).exists()
+
     def test_what_is_put_back_is_taken_away_at_every_look_and_told_once(
         self, orphan: Orphan, hand: ByHand, cluster: Cluster
     ) -> None:

@@ -491,3 +491,21 @@ def test_a_release_is_proven_anew_whatever_an_earlier_run_left(
     assert probe.cause == "release"
     assert sandbox.probes.count() == 2
     assert sandbox.index_token_digest != ""
+
+
+def test_a_worker_that_stalled_over_a_release_does_not_revive_a_token(sandbox: Sandbox, iris: User) -> None:
+    """The phase is the same again, but not the time, and its token was revoked."""
+    reconcile_until(sandbox, Phase.READY)
+    stale = None
+    for _ in range(2):
+        isolation.isolate(sandbox.pk, by=iris, reason="a look")
+        isolation.release(sandbox.pk, by=iris, reason="looked")
+        sandbox.refresh_from_db()
+        if stale is None:
+            stale = Sandbox.objects.get(pk=sandbox.pk)
+            reconcile_until(sandbox, Phase.READY)
+    assert stale is not None
+    assert (stale.phase, sandbox.phase) == (Phase.PROBING, Phase.PROBING)
+    proving._open(stale)
+    sandbox.refresh_from_db()
+    assert (sandbox.phase, sandbox.index_token_digest) == (Phase.PROBING, "")
