@@ -259,6 +259,12 @@ class Flight:
         """Nobody brings anything any more."""
         self._ended = True
         self._tell()
+        if self.window is None:
+            self._close()
+        else:  # nothing was kept: who was told of it and does not follow yet has it from here or not at all
+            asyncio.get_running_loop().call_later(_BOARDING, self._close)
+
+    def _close(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
