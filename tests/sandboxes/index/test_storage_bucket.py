@@ -50,14 +50,15 @@ async def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setenv(name, value)
     async with aiohttp.ClientSession() as session:
         await until(lambda: _answers(session, server))
-        await session.post(f"{server}/moto-api/reset")
-        assert (await session.put(f"{server}/dishes")).status == 200
+        async with session.post(f"{server}/moto-api/reset"), session.put(f"{server}/dishes") as made:
+            assert made.status == 200
     return f"{server}/dishes"
 
 
 async def _answers(session: aiohttp.ClientSession, server: str) -> bool:
     try:
-        await session.get(f"{server}/moto-api/")
+        async with session.get(f"{server}/moto-api/"):
+            pass
     except aiohttp.ClientConnectionError:
         return False
     return True
