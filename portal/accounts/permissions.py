@@ -16,6 +16,7 @@ class Permission(StrEnum):
     HOLD_SANDBOX = "hold_sandbox"  # legal hold
     OPERATE = "operate"  # clusters, quotas, pause, orphans, clearing alarms
     MANAGE = "manage"  # rules, package policy, people
+    GRANT_ANY_WAIVER = "grant_any_waiver"  # also from rules that are an admin's alone
     BREAK_GLASS = "break_glass"  # open a package against policy, at once and loudly
 
 
@@ -59,6 +60,7 @@ _SAID: dict[Permission, str] = {
     Permission.HOLD_SANDBOX: "put sandboxes under legal hold",
     Permission.OPERATE: "operate clusters, quotas and the engine",
     Permission.MANAGE: "manage rules, package policy and people",
+    Permission.GRANT_ANY_WAIVER: "grant waivers from every rule",
     Permission.BREAK_GLASS: "break the glass",
 }
 

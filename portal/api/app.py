@@ -17,7 +17,7 @@ from ninja.parser import Parser
 from ninja.renderers import JSONRenderer
 from ninja.responses import NinjaJSONEncoder
 
-from portal.api import audit, egress, policy, problems, reports, requests, sandboxes, waivers
+from portal.api import audit, egress, kept_back, policy, problems, reports, requests, sandboxes, waivers
 from portal.api.operations import router as operations_router
 
 _DESCRIPTION = (
@@ -95,6 +95,7 @@ api.add_router("/requests", requests.router)
 api.add_router("/sandboxes", sandboxes.router)
 api.add_router("/sandboxes", operations_router)
 api.add_router("/sandboxes", egress.router)
+api.add_router("/sandboxes", kept_back.router)
 api.add_router("/waivers", waivers.router)
 api.add_router("/policy", policy.router)
 api.add_router("/reports", reports.router)

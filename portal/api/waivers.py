@@ -12,7 +12,7 @@ from portal.accounts.permissions import Permission
 from portal.api.auth import ApiRequest, Bearer
 from portal.api.fields import Input, NewestFirst, RowId, Text, newest
 from portal.approvals import queries, waivers, why
-from portal.approvals.waiver_queries import waiver_for, waivers_visible
+from portal.approvals.waiver_queries import needs_admin, waiver_for, waivers_visible
 from sandboxes.index.models import Waiver
 from sandboxes.index.policy.decide import Verdict
 from sandboxes.index.policy.facts import Ecosystem
@@ -52,6 +52,13 @@ class NewBreakGlass(What):
     """Four hours, if `until` is empty, and a day at most."""
 
 
+class Decider(StrEnum):
+    """Who grants waivers from a rule: an approver (or an admin), or only an admin."""
+
+    APPROVER = "approver"
+    ADMIN = "admin"
+
+
 class WaiverState(StrEnum):
     """A granted one holds until its date."""
 
@@ -85,7 +92,7 @@ class EndReason(Input):
 class WaiverOut(Output):
     """`rule` "" is every rule, `version` "" every version.
 
-    `subject` is the sandbox's number, the person's, or the department.
+    `subject` is the sandbox's number, the person's, or the department. `granted_by` is the role that it takes.
     """
 
     id: int
@@ -98,6 +105,7 @@ class WaiverOut(Output):
     sandbox: int | None
     state: WaiverState
     break_glass: bool
+    granted_by: Decider
     reason: str
     asked_by: str
     asked_at: datetime
@@ -140,7 +148,11 @@ class FileOut(Output):
 
 
 class WhyOut(Output):
-    """`opens`: when the first file is given by itself. `instead`: the newest version that is given."""
+    """`opens`: when the first file is given by itself. `instead`: the newest version that is given.
+
+    `needed`: the rules of which each takes a waiver; `granted_by`: the role that can grant all of these, null when
+    waivers do not open it.
+    """
 
     ecosystem: Ecosystem
     project: str
@@ -148,6 +160,8 @@ class WhyOut(Output):
     listed: bool
     given: bool
     waivable: bool
+    needed: list[Rule]
+    granted_by: Decider | None
     opens: datetime | None
     instead: str
     files: list[FileOut]
@@ -168,7 +182,7 @@ def list_waivers(request: ApiRequest, page: Query[WaiverFilter], response: HttpR
 
 @router.post("", auth=ask, response={201: WaiverOut})
 def ask_waiver(request: ApiRequest, payload: NewWaiver, response: HttpResponse) -> Status[WaiverOut]:
-    """Ask for a waiver; an approver decides."""
+    """Ask for a waiver. An approver decides, or an admin: `granted_by` says who."""
     [waiver] = waivers.ask(by=request.auth, typed=_typed(payload), rules=[payload.rule])
     response["Location"] = f"{request.path}/{waiver.pk}"
     return Status(201, shown(waiver_for(request.auth, waiver.pk)))
@@ -176,7 +190,7 @@ def ask_waiver(request: ApiRequest, payload: NewWaiver, response: HttpResponse) 
 
 @router.post("/break-glass", auth=smash, response={201: WaiverOut})
 def break_glass(request: ApiRequest, payload: NewBreakGlass) -> Status[WaiverOut]:
-    """Open it at once against every rule. **Loud**: an alarm stays open until it is over."""
+    """Open it at once against every rule but `internal-name`. **Loud**: an alarm stays open until it is over."""
     waiver = waivers.break_glass(by=request.auth, typed=_typed(payload))
     return Status(201, shown(waiver_for(request.auth, waiver.pk)))
 
@@ -196,6 +210,8 @@ def explain(request: ApiRequest, what: Query[WhyQuery]) -> WhyOut:
         listed=found.listed,
         given=found.given,
         waivable=found.waivable,
+        needed=[] if found.given else found.needed,
+        granted_by=_decider(found),
         opens=None if found.given else found.opens,
         instead=found.instead,
         files=[_file(one) for one in found.files],
@@ -209,7 +225,10 @@ def read_waiver(request: ApiRequest, waiver_id: int) -> WaiverOut:
 
 @router.post("/{int:waiver_id}/decision", auth=decide, response=WaiverOut)
 def decide_waiver(request: ApiRequest, waiver_id: int, payload: NewWaiverDecision) -> WaiverOut:
-    """Grant or refuse. Nobody decides their own; of two decisions at once the second is refused with 409."""
+    """Grant or refuse. Nobody decides their own; of two decisions at once the second is refused with 409.
+
+    What takes an admin (`granted_by`) an approver can but refuse.
+    """
     waivers.decide(
         waiver_id,
         by=request.auth,
@@ -247,6 +266,7 @@ def shown(row: Waiver) -> WaiverOut:
         sandbox=row.sandbox_id,
         state=WaiverState(row.state),
         break_glass=row.break_glass,
+        granted_by=Decider.ADMIN if row.break_glass or needs_admin(row) else Decider.APPROVER,
         reason=row.reason,
         asked_by=row.asked_by.username,
         asked_at=row.asked_at,
@@ -255,6 +275,12 @@ def shown(row: Waiver) -> WaiverOut:
         note=row.note,
         until=row.until,
     )
+
+
+def _decider(found: why.Explanation) -> Decider | None:
+    if found.given or not found.waivable:
+        return None
+    return Decider.ADMIN if found.needs_admin else Decider.APPROVER
 
 
 def _typed(payload: What) -> waivers.Typed:

@@ -41,11 +41,10 @@ def _packument(project: str) -> list[tuple[Stated, Candidate]] | None:
     if row is None or row.document is None:
         return None
     kept = packument.Packument.load(bytes(row.document))
-    before = view.replacements(kept)
     tarballs = Tarball.objects.filter(package=project).order_by("id")
     stored = {tarball.version: view.Stored(tarball.sha256, tarball.size) for tarball in tarballs}
     found = [
-        view.stated(kept, release, before.get(release.version, ""), stored.get(release.version))
+        view.stated(kept, release, kept.replaced.get(release.version, ""), stored.get(release.version))
         for release in kept.releases
     ]
     return [(about, view.npm_candidate(about)) for about in found]

@@ -8,6 +8,7 @@ from portal.accounts.models import User
 from portal.accounts.permissions import Permission
 from sandboxes.errors import NotFoundError
 from sandboxes.index.models import Waiver
+from sandboxes.index.policy.rules import ADMINS_ALONE
 from sandboxes.index.policy.waivers import Scope
 from sandboxes.index.waivers import About, State
 from sandboxes.lifecycle import clock
@@ -79,6 +80,17 @@ def on(what: About, sandbox: Sandbox | None, person: User) -> QuerySet[Waiver]:
 def may_decide(viewer: User, waiver: Waiver) -> bool:
     theirs = waiver.asked_by_id == viewer.pk
     return waiver.state == State.ASKED and viewer.may(Permission.DECIDE_REQUESTS) and not theirs
+
+
+def may_grant(viewer: User, waiver: Waiver) -> bool:
+    """Not only refuse."""
+    known = viewer.may(Permission.GRANT_ANY_WAIVER) or not needs_admin(waiver)
+    return may_decide(viewer, waiver) and known
+
+
+def needs_admin(waiver: Waiver) -> bool:
+    """Whether an approver's word is not enough."""
+    return waiver.rule in ADMINS_ALONE
 
 
 def may_end(viewer: User, waiver: Waiver) -> bool:

@@ -1,8 +1,9 @@
 """Waivers: who may ask for one, decide, end it, and break the glass. What each means is in `sandboxes.index`.
 
 Everybody asks, for a sandbox of their own; whoever decides requests decides, and may only narrow what was
-asked for. Nobody decides their own. Breaking the glass needs no one else, so it is an admin's, short, and
-loud: with an alarm that stays open for as long as it holds.
+asked for. What is admins' alone (`policy.rules.ADMINS_ALONE`) they grant, and others may but refuse. Nobody
+decides their own. Breaking the glass needs no one else, so it is an admin's, short, and loud: with an alarm
+that stays open for as long as it holds.
 """
 
 from collections.abc import Sequence
@@ -37,8 +38,8 @@ USUAL_BREAK_GLASS: Final = "PT4H"
 ALARM: Final = "break_glass"
 # From the fewest to all; a decision may go up this list, never down.
 WIDTH: Final = (Scope.SANDBOX, Scope.PERSON, Scope.DEPARTMENT, Scope.ALL)
+MOST_TEXT: Final = waivers.LONGEST_REASON
 _MOST_WAITING = 20  # of one person
-_MOST_TEXT = 1000
 _LONGEST_VERSION = 200
 
 
@@ -109,6 +110,7 @@ def decide(waiver_id: int, *, by: User, grant: bool, reason: str, until: str = "
         waiver.pk,
         grant=True,
         by=by,
+        as_admin=by.may(Permission.GRANT_ANY_WAIVER),
         note=reason,
         until=_sooner(waiver, until),
         scope=_narrower(waiver, scope),
@@ -135,7 +137,7 @@ def end(waiver_id: int, *, by: User, reason: str) -> Waiver:
 
 @transaction.atomic
 def break_glass(*, by: User, typed: Typed) -> Waiver:
-    """Opens it at once, against every rule but those that nothing lifts; every approver and admin is told."""
+    """Opens it at once, against every rule but the one that nothing lifts; every approver and admin is told."""
     _require(by, Permission.BREAK_GLASS)
     what = about(typed.ecosystem, typed.project, typed.version)
     errors: dict[str, str] = {}
@@ -228,8 +230,8 @@ def _until(text: str, errors: dict[str, str]) -> datetime | None:
 def _check_reason(reason: str, errors: dict[str, str]) -> None:
     if not reason.strip():
         errors["reason"] = "Say what it is needed for: whoever decides reads it."
-    elif len(reason.strip()) > _MOST_TEXT or "\0" in reason:
-        errors["reason"] = f"Keep it below {_MOST_TEXT} plain characters."
+    elif len(reason.strip()) > MOST_TEXT or "\0" in reason:
+        errors["reason"] = f"Keep it below {MOST_TEXT} plain characters."
 
 
 def _sooner(waiver: Waiver, text: str) -> datetime | None:

@@ -18,7 +18,7 @@ from sandboxes.index.npm import names as npm
 from sandboxes.index.page import File
 from sandboxes.index.policy.decide import Decision, Verdict, decide
 from sandboxes.index.policy.facts import Ecosystem
-from sandboxes.index.policy.rules import NEVER_WAIVED, Finding, Rule
+from sandboxes.index.policy.rules import ADMINS_ALONE, NEVER_WAIVED, Finding, Rule
 from sandboxes.index.policy.waivers import Subject
 from sandboxes.index.rulebook import Rulebook
 from sandboxes.index.waivers import About
@@ -59,7 +59,9 @@ class Explanation:
             self.files,
             key=lambda answer: (
                 not answer.decision.allowed,
+                answer.decision.verdict is not Verdict.HOLD,
                 not answer.decision.waivable,
+                answer.decision.needs_admin,
                 len(answer.decision.findings),
                 not answer.built,
             ),
@@ -77,13 +79,23 @@ class Explanation:
         return [found[rule] for rule in dict.fromkeys(first)]
 
     @property
+    def on_hold(self) -> bool:
+        """Nothing has to be waived: it opens by itself."""
+        return self.easiest is not None and self.easiest.decision.verdict is Verdict.HOLD
+
+    @property
     def needed(self) -> list[Rule]:
         """The rules that have to be waived so that one file is given."""
-        return [finding.rule for finding in self.easiest.decision.findings] if self.easiest else []
+        return list(self.easiest.decision.to_waive) if self.easiest else []
 
     @property
     def waivable(self) -> bool:
         return self.easiest is not None and self.easiest.decision.waivable
+
+    @property
+    def needs_admin(self) -> bool:
+        """Whether an approver's waivers are not enough."""
+        return self.easiest is not None and self.easiest.decision.needs_admin
 
     @property
     def opens(self) -> datetime | None:
@@ -98,7 +110,10 @@ class Explanation:
         return sorted(set(lifted))
 
 
-WAIVABLE = [rule for rule in Rule if rule not in NEVER_WAIVED]
+# What is met most often comes first, and what takes an admin last.
+WAIVABLE = sorted(
+    set(Rule) - NEVER_WAIVED, key=lambda rule: (rule in ADMINS_ALONE, rule is not Rule.COOLDOWN, rule)
+)
 
 
 def subject_of(sandbox: Sandbox) -> Subject:
@@ -121,7 +136,7 @@ class Reader:
             for file, known in listed or ()
         ]
         files = tuple(answer for answer in answers if _same(what, answer.file.version))
-        our_own = not files and any(not entry.source for entry in policy.internal)
+        our_own = not files and any(not entry.source or listed is None for entry in policy.internal)
         return Explanation(what, listed is not None, files, _newest(what.ecosystem, answers), our_own)
 
     def _listing(self, what: About) -> list[Listed] | None:

@@ -14,9 +14,11 @@ from portal.approvals import package_policy
 from portal.approvals.drafts import DraftError
 from portal.approvals.durations import words
 from portal.approvals.package_policy import FLOOR, Standing
+from portal.web import rule_words
 from portal.web.respond import page, posts_of, translated
 from sandboxes.errors import ConflictError, InvalidInputError
 from sandboxes.index.policy.facts import Ecosystem
+from sandboxes.index.policy.rules import ADMINS_ALONE, NEVER_WAIVED, Rule
 from sandboxes.index.policy_settings import Kind, Settings
 
 ECOSYSTEMS: Final = {Ecosystem.PYPI.value: "Python (PyPI)", Ecosystem.NPM.value: "JavaScript (npm)"}
@@ -27,7 +29,10 @@ KINDS: Final = {
 }
 _VOUCHED: Final = "Vouched for: cooldown, freeze date, size, yanks, vulnerabilities and source do not count."
 _NARROWS: Final = "What is given where “Allow list only” is on. Only the floor’s list vouches for anything."
-_DENIED: Final = "Never given, whoever asks, but by a waiver."
+_DENIED: Final = (
+    "Never given but by an admin’s waiver. A range takes in the pre-releases and post-releases at its ends: "
+    "<2 refuses 2.0rc1."
+)
 _INTERNAL: Final = "Never taken from outside, so nobody can pass theirs for ours. No waiver opens it."
 # Setting → its name and what it is for.
 EXPLAINED: Final = {
@@ -191,7 +196,17 @@ def _context(profile: str) -> dict[str, Any]:
             for kind, title in KINDS.items()
         ],
         "ecosystems": ECOSYSTEMS,
+        "granted": _granted(),
     }
+
+
+def _granted() -> dict[str, list[tuple[str, str]]]:
+    """Who may lift which rules: as terminals name them, with their titles."""
+    admin = [rule for rule in Rule if rule in ADMINS_ALONE]
+    nobody = [rule for rule in Rule if rule in NEVER_WAIVED]
+    approver = [rule for rule in Rule if rule not in (*admin, *nobody)]
+    found = {"approver": approver, "admin": admin, "nobody": nobody}
+    return {who: [(rule.value, rule_words.title(rule)) for rule in rules] for who, rules in found.items()}
 
 
 def _meant(kind: str, profile: str) -> str:

@@ -1,20 +1,14 @@
 """What policy did to one sandbox: older versions that were taken, files that were refused, and its waivers."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from django.urls import reverse
 
-from portal.approvals import waiver_queries, waivers, why
+from portal.approvals import kept_back, waiver_queries
 from portal.web import rule_words
 from portal.web.waiver_lines import lines
-from sandboxes.index.names import release_of
-from sandboxes.index.npm import names as npm
-from sandboxes.index.policy.facts import Ecosystem
-from sandboxes.lifecycle import clock
 from sandboxes.lifecycle.models import Sandbox
-from sandboxes.lifecycle.phases import LIVE
 from sandboxes.usage import queries as usage
 from sandboxes.usage.models import Fetch
 
@@ -23,14 +17,8 @@ NEWEST: Final = 10
 
 @dataclass(frozen=True)
 class Older:
-    """`opens`: when the newer one is given by itself; `given`: it is by now."""
-
-    project: str
-    taken: str
-    newest: str
+    now: kept_back.Older
     rule: str
-    opens: datetime | None
-    given: bool
     url: str
 
 
@@ -59,34 +47,14 @@ def version(sandbox: Sandbox) -> tuple[object, ...]:
 
 
 def _older(sandbox: Sandbox) -> list[Older]:
-    taken = usage.taken_older(sandbox)[:NEWEST]
-    if not taken:
-        return []
-    reader = why.Reader(clock.now()) if sandbox.phase in LIVE else None
-    subject = why.subject_of(sandbox)
-    found = []
-    for one in taken:
-        about = waivers.about(one.ecosystem, one.project, one.withheld)
-        now = reader.explain(about, subject) if reader else None
-        found.append(
-            Older(
-                one.project,
-                one.version,
-                one.withheld,
-                rule_words.title(one.rule),
-                now.opens if now else None,
-                bool(now and now.given),
-                reverse("why", args=[one.ecosystem, one.project, one.withheld]),
-            )
-        )
-    return found
+    found = kept_back.older(sandbox, usage.taken_older(sandbox)[:NEWEST])
+    return [Older(one, rule_words.title(one.row.rule), _url(one.row, one.row.withheld)) for one in found]
 
 
 def _refused(row: Fetch) -> Refused:
-    """The file's name says the version, but for names that are no distribution's."""
-    if row.ecosystem == Ecosystem.NPM:
-        release: str | None = npm.version_of(row.project, row.filename)
-    else:
-        release = release_of(row.project, row.filename.removesuffix(".metadata"))
-    url = reverse("why", args=[row.ecosystem, row.project, release]) if release else ""
-    return Refused(row, rule_words.title(row.refused), url)
+    version = kept_back.refused_version(row)
+    return Refused(row, rule_words.title(row.refused), _url(row, version) if version else "")
+
+
+def _url(row: Fetch | usage.TakenOlder, version: str) -> str:
+    return reverse("why", args=[row.ecosystem, row.project, version])

@@ -15,8 +15,10 @@ from portal.accounts.permissions import Permission
 from portal.approvals import queries, services
 from portal.approvals.drafts import DATA_CLASSES, QUESTIONS
 from portal.approvals.durations import parse_duration
+from portal.approvals.durations import words as in_words
 from portal.approvals.egress import until_of
 from portal.approvals.models import Decision, Kind, Request, State
+from portal.web.deciding import Deciding, Pick
 from portal.web.respond import fingerprint, page, posts_of, translated, unchanged
 from sandboxes.errors import ConflictError, InvalidInputError
 from sandboxes.lifecycle.phases import OVER, Phase
@@ -30,6 +32,7 @@ SHORTER: Final = {
     "P7D": "7 days",
     "P14D": "14 days",
 }
+LONGEST_REASON: Final = 4000  # characters
 FAST, SLOW, NEVER = 2, 5, 0  # seconds between looks
 
 
@@ -59,7 +62,7 @@ def decide(request: HttpRequest, request_id: int) -> HttpResponse:
         granted = parse_duration(typed["granted"]) if approve and typed["granted"] else None
         services.decide(one.pk, by=me, approve=approve, reason=typed["reason"], duration=granted)
     except InvalidInputError as error:
-        context = {**_context(request, one, ""), "error": str(error), "typed": typed}
+        context = {**_context(request, one, "", typed["granted"]), "error": str(error), "typed": typed}
         return page(request, "request", context, status=422)
     except ConflictError as error:
         messages.warning(request, str(error), extra_tags="wait")
@@ -83,7 +86,8 @@ def withdraw(request: HttpRequest, request_id: int) -> HttpResponse:
     return redirect("request", one.pk)
 
 
-def _context(request: HttpRequest, one: Request, version: str) -> dict[str, Any]:
+def _context(request: HttpRequest, one: Request, version: str, chosen: str = "") -> dict[str, Any]:
+    """`chosen`: how much was to be granted, of a decision that could not be made."""
     me = person(request)
     return {
         "one": one,
@@ -92,14 +96,26 @@ def _context(request: HttpRequest, one: Request, version: str) -> dict[str, Any]
         "data_class": DATA_CLASSES.get(one.data_class, one.data_class),
         "answers": _answers(one),
         "own": one.requester_id == me.pk,
-        "may_decide": queries.may_decide(me, one),
+        "deciding": _deciding(one, chosen) if queries.may_decide(me, one) else None,
         "own_to_decide": _own_to_decide(me, one),
         "history": queries.history(one.requester) if me.may(Permission.DECIDE_REQUESTS) else None,
-        "shorter": {value: label for value, label in SHORTER.items() if _is_shorter(value, one.duration)},
         "sandbox_url": _sandbox_url(me, one),
         "version": version,
         "every": _every(one),
     }
+
+
+def _deciding(one: Request, chosen: str) -> Deciding:
+    lengths = {"": f"{in_words(one.duration)}, as asked"}
+    lengths |= {value: label for value, label in SHORTER.items() if _is_shorter(value, one.duration)}
+    return Deciding(
+        reverse("request_decide", args=[one.pk]),
+        "The person reads it. Needed to deny; a remark helps when you approve, too.",
+        LONGEST_REASON,
+        ("deny", "Deny"),
+        ("approve", "Approve"),
+        (Pick("granted", "Grant", lengths, chosen),),
+    )
 
 
 def _granted(one: Request) -> dict[str, Any]:

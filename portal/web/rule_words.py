@@ -3,16 +3,17 @@
 from dataclasses import dataclass
 from typing import Final
 
-from sandboxes.index.policy.rules import Rule
+from sandboxes.index.policy.rules import Finding, Rule
 
 
 @dataclass(frozen=True)
 class Words:
-    """What the rule is called, what it is for, and, of one that no waiver lifts, why."""
+    """What the rule is called, what it is for, and why no waiver lifts it, or why only an admin's does."""
 
     title: str
     what: str
     never: str = ""
+    admin: str = ""
 
 
 RULES: Final[dict[str, Words]] = {
@@ -26,16 +27,22 @@ RULES: Final[dict[str, Words]] = {
     Rule.MALICIOUS: Words(
         "Known to be malicious",
         "An advisory says that this version was made to do harm.",
-        "No waiver opens it, because it is known to attack whoever installs it. Take another version.",
+        admin="Only an admin grants a waiver: it is known to attack whoever installs it. Better take another version.",
     ),
     Rule.BLOCKED: Words(
         "Blocked by a person",
         "Somebody looked at what screening found in this file, and said no.",
-        "No waiver opens it: a person has looked and decided. Talk to them.",
+        admin="Only an admin grants a waiver, because a person has looked and decided.",
     ),
-    Rule.DENIED: Words("On the deny list", "IT has put this package, or this version, on the deny list."),
+    Rule.DENIED: Words(
+        "On the deny list",
+        "IT has put this package, or this version, on the deny list.",
+        admin="Only an admin grants a waiver, because admins keep the list.",
+    ),
     Rule.NOT_ALLOWED: Words(
-        "Not on the allow list", "Only what is on an allow list is given here, and this is not on it."
+        "Not on the allow list",
+        "Only what is on an allow list is given here, and this is not on it.",
+        admin="Only an admin grants a waiver, because admins keep the list.",
     ),
     Rule.SDIST: Words(
         "Source distributions are not given",
@@ -61,14 +68,24 @@ RULES: Final[dict[str, Words]] = {
     ),
     Rule.UNSCREENED: Words(
         "Not screened yet",
-        "Every file is looked through before it is given. This is under way, and opens by itself.",
-        "No waiver opens it: it opens by itself as soon as screening is through.",
+        "Every file is looked through before it is given, which begins when it is asked for. It opens by itself.",
+        admin="Only an admin grants a waiver, because nobody knows yet what is in it.",
     ),
     Rule.HELD: Words(
-        "Held by screening", "Screening found something, or an advisory may mean this. A person has to look."
+        "Held by screening",
+        "Screening found something, or an advisory may mean this. A person has to look.",
+        admin="Only an admin grants a waiver, because this may be an attack.",
     ),
 }
 EVERY_RULE: Final = "Every rule"
+_NAMED_FIRST: Final = frozenset({Rule.INTERNAL, Rule.DENIED, Rule.NOT_ALLOWED})
+
+
+def spoken(finding: Finding) -> str:
+    """The reason as a sentence begins; one that begins with a project's name keeps it as it is."""
+    if finding.rule in _NAMED_FIRST:
+        return finding.reason
+    return finding.reason[:1].upper() + finding.reason[1:]
 
 
 def title(rule: str) -> str:

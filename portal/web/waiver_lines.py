@@ -15,7 +15,10 @@ from sandboxes.index.waivers import State
 
 @dataclass(frozen=True)
 class Line:
-    """`what` is "demo 2.0.0"; `why` is the address of the page that explains it, of one version only."""
+    """`what` is "demo 2.0.0"; `why` is the address of the page that explains it, of one version only.
+
+    `decider`: who grants it, "an approver" or "an admin".
+    """
 
     row: Waiver
     what: str
@@ -25,6 +28,7 @@ class Line:
     look: str
     holds: bool
     why: str
+    decider: str
 
 
 def lines(rows: Iterable[Waiver]) -> list[Line]:
@@ -48,7 +52,8 @@ def _line(row: Waiver, people: dict[str, User]) -> Line:
     word, look = rule_words.STATES["glass" if row.break_glass and holds else state]
     why = reverse("why", args=[row.ecosystem, row.project, row.version]) if row.version else ""
     what = about(row.project, row.version)
-    return Line(row, what, rule_words.title(row.rule), whom(row, people), word, look, holds, why)
+    decider = "an admin" if waiver_queries.needs_admin(row) else "an approver"
+    return Line(row, what, rule_words.title(row.rule), whom(row, people), word, look, holds, why, decider)
 
 
 def whom(row: Waiver, people: dict[str, User]) -> str:

@@ -1,12 +1,13 @@
 """Waivers: the list of those that hold, one with its evidence and its decision, and breaking the glass."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal.accounts.access import person, require
@@ -15,6 +16,7 @@ from portal.accounts.permissions import Permission
 from portal.approvals import queries, waiver_queries, waivers, why
 from portal.approvals.drafts import DraftError
 from portal.approvals.durations import parse_duration
+from portal.web.deciding import Deciding, Pick
 from portal.web.respond import (
     BIGGEST_ID,
     cursor,
@@ -97,7 +99,7 @@ def decide(request: HttpRequest, waiver_id: int) -> HttpResponse:
     try:
         waivers.decide(waiver.pk, by=me, grant=grant, **typed)
     except InvalidInputError as error:
-        context = {**_context(me, waiver, ""), "error": str(error), "typed": typed}
+        context = {**_context(me, waiver, "", typed), "error": str(error), "typed": typed}
         return page(request, "waiver", context, status=422)
     except ConflictError as error:
         messages.warning(request, str(error), extra_tags="wait")
@@ -176,7 +178,9 @@ def _done(request: HttpRequest, waiver_id: int, act: Callable[[User], Waiver], s
     return redirect("waiver", waiver_id)
 
 
-def _context(me: User, waiver: Waiver, version: str) -> dict[str, Any]:
+def _context(
+    me: User, waiver: Waiver, version: str, typed: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     explanation = _explanation(waiver)
     sandbox = waiver.sandbox
     own = waiver.asked_by_id == me.pk
@@ -192,16 +196,38 @@ def _context(me: User, waiver: Waiver, version: str) -> dict[str, Any]:
         if explanation
         else "",
         "reasons": reasons(explanation) if explanation else [],
-        "may_decide": waiver_queries.may_decide(me, waiver),
+        "deciding": _deciding(me, waiver, typed or {}) if waiver_queries.may_decide(me, waiver) else None,
         "own_to_decide": own and to_decide,
         "may_end": waiver_queries.is_holding(waiver) and waiver_queries.may_end(me, waiver),
-        "scopes": [(scope.value, SCOPES[scope]) for scope in waivers.narrower(waiver)],
-        "shorter": _shorter(waiver),
         "entries": list(about(f"waiver:{waiver.pk}")[:MOST_ENTRIES]),
         "history": _history(waiver) if me.may(Permission.DECIDE_REQUESTS) else [],
         "version": version,
         "every": SLOW if waiver.state == State.ASKED else NEVER,
     }
+
+
+def _deciding(me: User, waiver: Waiver, typed: Mapping[str, str]) -> Deciding:
+    action, refuse = reverse("waiver_decide", args=[waiver.pk]), ("refuse", "Refuse")
+    if not waiver_queries.may_grant(me, waiver):
+        limit = "Only an admin grants this one. You may refuse it."
+        return Deciding(action, "The person reads it.", waivers.MOST_TEXT, refuse, None, limit=limit)
+    scopes = {
+        scope.value: SCOPES[scope] + (", as asked" if scope == waiver.scope else "")
+        for scope in waivers.narrower(waiver)
+    }
+    lengths = {"": f"{waiver.until:%Y-%m-%d}, as asked"}
+    lengths |= {value: f"{label} from now" for value, label in _shorter(waiver).items()}
+    return Deciding(
+        action,
+        "The person reads it. Needed to refuse; a remark helps when you grant, too.",
+        waivers.MOST_TEXT,
+        refuse,
+        ("grant", "Grant"),
+        (
+            Pick("scope", "For", scopes, typed.get("scope") or waiver.scope),
+            Pick("until", "Until", lengths, typed.get("until", "")),
+        ),
+    )
 
 
 def _explanation(waiver: Waiver) -> why.Explanation | None:

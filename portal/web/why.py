@@ -18,7 +18,7 @@ from portal.web import rule_words
 from portal.web.respond import cursor, page, translated
 from portal.web.waiver_lines import lines
 from sandboxes.errors import ConflictError
-from sandboxes.index.policy.rules import NEVER_WAIVED, Finding, Rule
+from sandboxes.index.policy.rules import ADMINS_ALONE, NEVER_WAIVED, Finding, Rule
 from sandboxes.index.policy.waivers import Scope, Subject
 from sandboxes.index.waivers import About, State
 from sandboxes.lifecycle import clock
@@ -40,13 +40,22 @@ _SHOWN = 20  # files, waivers, sandboxes to choose from
 class Reason:
     """One rule that speaks against the version, in its own words and in the rule's.
 
-    `never`: no waiver lifts it. `needed`: no file is given as long as it holds.
+    `on_all`: no file is given as long as it holds.
     """
 
     finding: Finding
     words: rule_words.Words
-    never: bool
+    on_all: bool
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A rule to ask a waiver from. `needed`: without it no file is given; `admin`: only an admin grants it."""
+
+    rule: Rule
+    title: str
     needed: bool
+    admin: bool
 
 
 @require(Permission.REQUEST_SANDBOX)
@@ -83,9 +92,8 @@ def show(request: HttpRequest, ecosystem: str, project: str, version: str) -> Ht
     except ConflictError as error:
         messages.warning(request, str(error), extra_tags="wait")
     else:
-        messages.success(
-            request, "Asked. An approver decides; this page says what came of it.", extra_tags="good"
-        )
+        who = "An admin" if not ADMINS_ALONE.isdisjoint(rules) else "An approver"
+        messages.success(request, f"Asked. {who} decides; this page says what came of it.", extra_tags="good")
     return redirect(address(what, sandbox_id))
 
 
@@ -96,13 +104,10 @@ def address(what: About, sandbox_id: int | None = None) -> str:
 
 
 def reasons(explanation: why.Explanation) -> list[Reason]:
+    easiest = explanation.easiest
+    on_all = {finding.rule for finding in easiest.decision.findings} if easiest else set()
     return [
-        Reason(
-            finding,
-            rule_words.RULES[finding.rule],
-            finding.rule in NEVER_WAIVED,
-            finding.rule in explanation.needed,
-        )
+        Reason(finding, rule_words.RULES[finding.rule], finding.rule in on_all)
         for finding in explanation.findings
     ]
 
@@ -138,13 +143,16 @@ def _form(explanation: why.Explanation, sandbox: Sandbox | None, known: list[Any
     if explanation.our_own or (explanation.listed and not explanation.waivable):
         return None
     asked = {one.row.rule for one in known if one.row.state == State.ASKED}
-    offered = [each.rule for each in explanation.findings] if explanation.listed else why.WAIVABLE
+    found = [each.rule for each in explanation.findings if not each.hold]
+    offered = found if explanation.listed else why.WAIVABLE
     rules = [rule for rule in offered if rule not in asked and rule not in NEVER_WAIVED]
     needed = [rule for rule in explanation.needed if rule not in asked]
     if not rules or (explanation.listed and not needed):
         return None
     return {
-        "rules": [(rule.value, rule_words.title(rule), rule in needed) for rule in rules],
+        "rules": [
+            _Choice(rule, rule_words.title(rule), rule in needed, rule in ADMINS_ALONE) for rule in rules
+        ],
         "one": not explanation.listed,
         "scopes": _scopes(sandbox),
     }

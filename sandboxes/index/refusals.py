@@ -58,13 +58,12 @@ def phrase(decision: Decision, why: str) -> str:
 def refusal(decision: Decision, why: str) -> Refusal:
     """Of a decision that does not allow."""
     gravest = decision.findings[0]
-    waivable = "a waiver can be asked for there" if decision.waivable else "no waiver opens it"
     others = "".join(f"; also [{each.rule}] {clean(each.reason)}" for each in decision.findings[1:])
     return Refusal(
         rule=gravest.rule.value,
         title=_TITLES[gravest.rule],
         phrase=phrase(decision, why),
-        detail=f"{sentence(decision, why)} ({waivable}){others}",
+        detail=f"{sentence(decision, why)} ({_help(decision)}){others}",
         why=why,
         until=decision.until,
         waivable=decision.waivable,
@@ -78,6 +77,14 @@ def yanked(decision: Decision, why: str, upstream: bool | str) -> str:
         return own
     said = f": {upstream}" if isinstance(upstream, str) else ""
     return f"{own} ; yanked by its own project{said}"
+
+
+def _help(decision: Decision) -> str:
+    if decision.needs_admin:
+        return "a waiver, which takes an admin, can be asked for there"
+    if decision.waivable:
+        return "a waiver can be asked for there"
+    return "no waiver opens it" if decision.to_waive else "it opens by itself"
 
 
 def _tail(decision: Decision, why: str) -> str:

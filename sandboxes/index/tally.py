@@ -3,9 +3,16 @@
 Only what was recorded in full a moment ago is counted here (`quick.py`): the same sandbox, page, client
 and answer. A count becomes one row, with how often in `repeats`. When rows cannot be written, nothing is
 counted any more, so nothing is given without a record: the ordinary way then says why.
+
+What is at stake: a process that is killed (SIGKILL, no power) takes with it how often pages were given again in its
+last `_EVERY` seconds, or in up to `_EVERY` + `_LATE` if the database did not take rows just then. That a sandbox has
+had the page is on record by then, as is every file, before its first byte. A process that is told to end writes
+everything, tries again for `_ENDING` seconds if it has to, and says in its log what it could not write.
 """
 
 import asyncio
+import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
@@ -14,8 +21,12 @@ from sandboxes.index.database import Database
 from sandboxes.index.errors import UnavailableError
 from sandboxes.index.withheld import Withheld
 
+logger = logging.getLogger(__name__)
+
 _EVERY = 0.5  # seconds
 _LATE = 1.0  # seconds after which what was counted must have been written
+_ENDING = 3.0  # seconds; whoever told us to end does not wait for ever
+_PAUSE = 0.1  # seconds between attempts then
 _MOST = 10_000  # different ones at once
 
 _WRITE = """
@@ -57,11 +68,21 @@ class Tally:
         return True
 
     async def close(self) -> None:
-        """Writes what is left."""
+        """Writes what is left; what the database does not take until `_ENDING` stands in the log."""
         if self._writing is not None:
             self._writing.cancel()
             await asyncio.gather(self._writing, return_exceptions=True)
-        await self._write()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ENDING):
+                await self._write()
+                while self._counts:
+                    await asyncio.sleep(_PAUSE)
+                    await self._write()
+        for page, times in self._counts.items():
+            logger.critical(
+                "not recorded: sandbox %s was given the page of %s again %s times (%s)",
+                page.sandbox, page.project, times, page.client.name,
+            )  # fmt: skip
 
     async def _write_until_none(self) -> None:
         try:

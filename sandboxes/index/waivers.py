@@ -1,7 +1,8 @@
 """Waivers: asked for, decided, withdrawn, ended; and break-glass. Each step with its ledger entry.
 
 A step is a compare-and-set on `state`: of two people who decide at once, one does and the other is told.
-Who may is the portal's to say, but for this: nobody decides what they asked for themselves.
+Who may is the portal's to say, but for two things: nobody decides what they asked for themselves, and what is
+admins' alone (`policy.rules`) is granted by nobody who does not come as one.
 A granted waiver is over by itself at its date; nothing has to run for that.
 """
 
@@ -20,7 +21,7 @@ from sandboxes.errors import ConflictError, InvalidInputError, NotFoundError, Re
 from sandboxes.index.models import Waiver
 from sandboxes.index.names import canonical, is_project, normalise
 from sandboxes.index.policy.facts import Ecosystem
-from sandboxes.index.policy.rules import NEVER_WAIVED, Rule
+from sandboxes.index.policy.rules import ADMINS_ALONE, NEVER_WAIVED, Rule
 from sandboxes.index.policy.waivers import Scope
 from sandboxes.lifecycle.models import Sandbox
 
@@ -80,6 +81,7 @@ def decide(
     *,
     grant: bool,
     by: Actor,
+    as_admin: bool = False,
     note: str = "",
     until: datetime | None = None,
     scope: Scope | None = None,
@@ -89,6 +91,8 @@ def decide(
     if waiver.asked_by_id == by.pk:
         raise RefusedError("Somebody else has to decide what you asked for.")
     changes: dict[str, Any] = {"note": _text(note)}
+    if grant and waiver.rule in ADMINS_ALONE and not as_admin:
+        raise RefusedError(f"Only an admin grants a waiver from the rule “{waiver.rule}”.")
     if grant:
         if scope is not None and scope.value != waiver.scope:
             changes |= {"scope": scope.value, "subject": _subject(scope, waiver.sandbox, waiver.asked_by_id)}
@@ -123,7 +127,7 @@ def end(waiver_id: int, *, by: Actor, note: str) -> Waiver:
 def break_glass(
     *, about: About, scope: Scope, sandbox: Sandbox | None, until: datetime, reason: str, by: Actor
 ) -> Waiver:
-    """Holds at once, against every rule but those that nothing lifts. Short, and with an entry of its own name."""
+    """Holds at once, against every rule but the one that nothing lifts. Short, and with an entry of its own name."""
     waiver = _made(about, scope, sandbox, until, reason, by)
     _check_until(until, LONGEST_BREAK_GLASS)
     waiver.state, waiver.break_glass = State.GRANTED, True

@@ -3,7 +3,7 @@
 Written down with each page, so a person can be told afterwards why they have an older one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from packaging.version import InvalidVersion, Version
@@ -30,18 +30,19 @@ def withheld_on(decisions: Sequence[tuple[File, Decision]]) -> Withheld | None:
     }
     if not refused:
         return None
-    given = {file.version for file, decision in decisions if decision.verdict is not Verdict.REFUSE}
-    hidden = {
-        version: text
-        for text in refused.keys() - given
-        if (version := _version(text)) and not version.is_prerelease
-    }
+    given = [(file, decision) for file, decision in decisions if decision.verdict is not Verdict.REFUSE]
+    hidden = _unasked(refused.keys() - {file.version for file, _ in given})
     if not hidden:
         return None
     newest = max(hidden)
-    if any(version > newest for text in given if (version := _version(text))):
+    if any(version > newest for version in _unasked(file.version for file, _ in given if not file.yanked)):
         return None
     return Withheld(hidden[newest], refused[hidden[newest]])
+
+
+def _unasked(texts: Iterable[str]) -> dict[Version, str]:
+    """Those that a client would take without being told to."""
+    return {version: text for text in texts if (version := _version(text)) and not version.is_prerelease}
 
 
 def _version(text: str) -> Version | None:

@@ -40,8 +40,9 @@ def refused(sandbox: Sandbox) -> QuerySet[Fetch]:
 
 @dataclass(frozen=True)
 class TakenOlder:
-    """A version that was taken while policy withheld a newer one."""
+    """A version that was taken while policy withheld a newer one. `id` is the install's."""
 
+    id: int
     project: str
     version: str
     at: datetime
@@ -72,7 +73,13 @@ def taken_older(sandbox: Sandbox) -> list[TakenOlder]:
     )
     return [
         TakenOlder(
-            install.project, install.version, install.at, install.withheld, install.rule, install.ecosystem
+            install.pk,
+            install.project,
+            install.version,
+            install.at,
+            install.withheld,
+            install.rule,
+            install.ecosystem,
         )
         for install in taken
         if install.withheld and _is_older(install.version, install.withheld)

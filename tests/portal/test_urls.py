@@ -234,6 +234,8 @@ API = [
     ),
     _line("POST", "api/v1/sandboxes/<int:sandbox_id>/lift", "401 403 403 403 403 200", reason="Settled"),
     _line("GET", "api/v1/sandboxes/<int:sandbox_id>/installs", "401 404 200 200 200 200"),
+    _line("GET", "api/v1/sandboxes/<int:sandbox_id>/older", "401 404 200 200 200 200"),
+    _line("GET", "api/v1/sandboxes/<int:sandbox_id>/refused", "401 404 200 200 200 200"),
     _line("GET", "api/v1/sandboxes/<int:sandbox_id>/receipt", "401 404 404 404 404 404"),  # not over yet
     _line("GET", "api/v1/waivers", "401 200 200 200 200 200"),
     _line("POST", "api/v1/waivers", "401 201 201 201 201 201", rule="cooldown", **WAIVED),

@@ -15,10 +15,11 @@ from django.utils.safestring import SafeString
 from portal.approvals.durations import words
 from portal.approvals.egress import way_of
 from portal.approvals.profiles import all_profiles
-from portal.web import leases
+from portal.web import leases, rule_words
 from portal.web import words as say
 from portal.web.context import NavItem
 from sandboxes.audit.models import Entry
+from sandboxes.index.policy.rules import Finding
 from sandboxes.lifecycle import queries as lifecycle
 from sandboxes.lifecycle import ways
 from sandboxes.lifecycle.models import Sandbox, Step
@@ -98,6 +99,12 @@ def time_left(sandbox: Sandbox) -> leases.Left | None:
 def waiting(items: Sequence[NavItem]) -> int:
     """What waits on all screens together."""
     return sum(item.count for item in items)
+
+
+@register.filter
+def reason(finding: Finding) -> str:
+    """Why a rule speaks against a file, as a sentence begins."""
+    return rule_words.spoken(finding)
 
 
 @register.filter

@@ -2,7 +2,7 @@
 
 Page, file, metadata, HEAD and range ask the same question and get the same answer, because
 they get it here. What is missing never allows: no upload time counts from first sight, no
-screening holds, an unreadable version is within every deny range.
+screening holds, an unreadable version is within every deny range and no allowed one.
 """
 
 from dataclasses import dataclass
@@ -40,14 +40,27 @@ class Decision:
 
     @property
     def until(self) -> datetime | None:
-        """When all that speaks against it is over by itself; None: that never comes, or nothing does."""
-        ends = [finding.until for finding in self.findings]
+        """When all that speaks against it is over by itself, what is on hold aside; None: never, or nothing does."""
+        ends = [finding.until for finding in self.findings if not finding.hold]
         return max((end for end in ends if end), default=None) if all(ends) else None
 
     @property
+    def to_waive(self) -> tuple[Rule, ...]:
+        """The rules of which each needs a waiver for it to be given; what is on hold opens by itself."""
+        return tuple(finding.rule for finding in self.findings if not finding.hold)
+
+    @property
     def waivable(self) -> bool:
-        """Whether an ordinary waiver could open it."""
-        return bool(self.findings) and not any(each.rule in rules.NEVER_WAIVED for each in self.findings)
+        """Whether waivers could open it."""
+        return bool(self.to_waive) and rules.NEVER_WAIVED.isdisjoint(self.to_waive)
+
+    @property
+    def needs_admin(self) -> bool:
+        """Whether an approver's waivers are not enough for that."""
+        return self.waivable and not rules.ADMINS_ALONE.isdisjoint(self.to_waive)
+
+
+_ALLOWED = Decision(Verdict.ALLOW)
 
 
 def decide(file: Candidate, policy: Policy, now: datetime) -> Decision:
@@ -66,6 +79,8 @@ def decide(file: Candidate, policy: Policy, now: datetime) -> Decision:
             findings.append(finding)
         else:
             waived.append((finding, waiver))
+    if not findings and not waived:  # of nearly every file
+        return _ALLOWED
     return Decision(_verdict(findings), tuple(findings), tuple(waived), _settled_until(findings, waived))
 
 
@@ -76,6 +91,8 @@ def _verdict(findings: list[Finding]) -> Verdict:
 
 
 def _waiver(rule: Rule, file: Candidate, policy: Policy, now: datetime) -> Waiver | None:
+    if rule in rules.NEVER_WAIVED:
+        return None
     for waiver in policy.waivers:
         if waiver.lifts(rule, file, now) and rule not in _beyond(waiver):
             return waiver
@@ -83,7 +100,9 @@ def _waiver(rule: Rule, file: Candidate, policy: Policy, now: datetime) -> Waive
 
 
 def _beyond(waiver: Waiver) -> frozenset[Rule]:
-    return rules.NOT_EVEN_BREAK_GLASS if waiver.break_glass else rules.NEVER_WAIVED
+    """A waiver that names its rule was granted by whoever may (`sandboxes.index.waivers`); one of all rules says
+    by itself whether it was an admin's."""
+    return frozenset() if waiver.break_glass or waiver.rule else rules.ADMINS_ALONE
 
 
 def _settled_until(findings: list[Finding], waived: list[tuple[Finding, Waiver]]) -> datetime | None:

@@ -33,9 +33,14 @@ class Rule(StrEnum):
     HELD = "held"
 
 
-# No ordinary waiver lifts these; break-glass lifts the second.
-NEVER_WAIVED: Final = frozenset({Rule.INTERNAL, Rule.MALICIOUS, Rule.BLOCKED, Rule.UNSCREENED})
-NOT_EVEN_BREAK_GLASS: Final = frozenset({Rule.INTERNAL, Rule.UNSCREENED})
+# Who can lift a rule. An approver's waiver lifts what an entry of the allow list would vouch against: how fresh,
+# large or flawed a file may be is a matter of degree. What admins listed, and what may be an attack, takes an
+# admin: a waiver that an admin grants, or broken glass. A name of our own nothing lifts but taking it off its list,
+# because the file behind it is a stranger's.
+NEVER_WAIVED: Final = frozenset({Rule.INTERNAL})
+ADMINS_ALONE: Final = frozenset(
+    {Rule.MALICIOUS, Rule.BLOCKED, Rule.DENIED, Rule.NOT_ALLOWED, Rule.HELD, Rule.UNSCREENED}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +76,14 @@ def blocked(file: Candidate, policy: Policy, now: datetime) -> Finding | None:
 
 
 def denied(file: Candidate, policy: Policy, now: datetime) -> Finding | None:
-    entry = _entry(policy.deny, file)
+    entry = next((each for each in policy.deny if each.pattern.reaches(file.project, file.version)), None)
     if entry is None:
         return None
     return Finding(Rule.DENIED, f"{entry.pattern} is not given here{_because(entry)}")
 
 
 def not_allowed(file: Candidate, policy: Policy, now: datetime) -> Finding | None:
-    if all(_entry(entries, file) for entries in policy.within):
+    if all(_vouches(entries, file) for entries in policy.within):
         return None
     return Finding(
         Rule.NOT_ALLOWED, f"{file.project} {file.version} is not on the list of what is given here"
@@ -160,11 +165,11 @@ ALL: Final[tuple[Check, ...]] = (
 
 
 def is_vouched_for(file: Candidate, policy: Policy) -> bool:
-    return _entry(policy.allow, file) is not None
+    return _vouches(policy.allow, file)
 
 
-def _entry(entries: tuple[Listed, ...], file: Candidate) -> Listed | None:
-    return next((entry for entry in entries if entry.pattern.matches(file.project, file.version)), None)
+def _vouches(entries: tuple[Listed, ...], file: Candidate) -> bool:
+    return any(entry.pattern.covers(file.project, file.version) for entry in entries)
 
 
 def _because(entry: Listed) -> str:

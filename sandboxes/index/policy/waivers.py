@@ -38,7 +38,7 @@ class Waiver:
     scope: Scope
     subject: str  # the sandbox's number, the person's, or the department's name; "" for all
     until: datetime
-    break_glass: bool = False  # an admin's own, which lifts also what no ordinary waiver lifts
+    break_glass: bool = False  # an admin's own, which lifts also what takes an admin
 
     def holds_for(self, who: Subject) -> bool:
         match self.scope:

@@ -24,6 +24,8 @@ TABLE: dict[tuple[str, str], frozenset[Role]] = {
     ("POST", "/sandboxes/{sandbox_id}/extend"): EVERYBODY,
     ("POST", "/sandboxes/{sandbox_id}/end"): EVERYBODY,
     ("GET", "/sandboxes/{sandbox_id}/installs"): EVERYBODY,
+    ("GET", "/sandboxes/{sandbox_id}/older"): EVERYBODY,
+    ("GET", "/sandboxes/{sandbox_id}/refused"): EVERYBODY,
     ("POST", "/requests/preview"): EVERYBODY,
     ("GET", "/sandboxes/{sandbox_id}/receipt"): EVERYBODY,
     ("GET", "/sandboxes/{sandbox_id}/egress"): EVERYBODY,
@@ -126,6 +128,8 @@ def test_others_rows_are_not_there(
     for method, path in (
         ("GET", f"/sandboxes/{theirs.pk}"),
         ("GET", f"/sandboxes/{theirs.pk}/installs"),
+        ("GET", f"/sandboxes/{theirs.pk}/older"),
+        ("GET", f"/sandboxes/{theirs.pk}/refused"),
         ("POST", f"/sandboxes/{theirs.pk}/end"),
         ("GET", f"/requests/{request}"),
         ("POST", f"/requests/{request}/withdraw"),

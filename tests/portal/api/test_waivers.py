@@ -7,7 +7,10 @@ import pytest
 
 from portal.accounts.models import User
 from portal.api.waivers import WaiverState
+from sandboxes.index import policy_settings
 from sandboxes.index.models import Waiver
+from sandboxes.index.policy.facts import Ecosystem
+from sandboxes.index.policy_settings import Kind
 from sandboxes.index.waivers import State
 from sandboxes.lifecycle.models import Alarm, Sandbox
 from tests.portal.api.conftest import Caller, is_problem
@@ -59,6 +62,7 @@ def test_why(alice: User, iris: User, bob: User, box: Sandbox) -> None:
     asked: dict[str, str | int] = {"project": "demo", "version": "2.0", "sandbox": box.pk}
     said = owner.get("/waivers/why", **asked).json()
     assert (said["given"], said["waivable"], said["instead"]) == (False, True, "1.0")
+    assert (said["needed"], said["granted_by"]) == (["cooldown"], "approver")
     assert said["opens"]
     [wheel, sdist] = said["files"]
     assert (wheel["verdict"], [one["rule"] for one in wheel["findings"]]) == ("refuse", ["cooldown"])
@@ -67,6 +71,7 @@ def test_why(alice: User, iris: User, bob: User, box: Sandbox) -> None:
     Caller(iris).post(f"/waivers/{number}/decision", {"decision": "grant"})
     said = owner.get("/waivers/why", **asked).json()
     assert (said["given"], said["opens"], said["files"][0]["waivers"]) == (True, None, [number])
+    assert (said["needed"], said["granted_by"]) == ([], None)
     assert not Caller(iris).get("/waivers/why", project="demo", version="2.0").json()["given"]
     is_problem(Caller(bob).get("/waivers/why", **asked), 404, "not_found")
     assert not owner.get("/waivers/why", project="unseen", version="1").json()["listed"]
@@ -93,7 +98,7 @@ def test_what_cannot_be_asked(alice: User, box: Sandbox, change: dict[str, Any],
 
 def test_refusals(alice: User, bob: User, iris: User, box: Sandbox) -> None:
     owner, approver = Caller(alice), Caller(iris)
-    is_problem(owner.post("/waivers", asking(box, rule="malicious")), 403, "refused")
+    is_problem(owner.post("/waivers", asking(box, rule="internal-name")), 403, "refused")
     is_problem(Caller(bob).post("/waivers", asking(box)), 404, "not_found")
     number = owner.post("/waivers", asking(box)).json()["id"]
     is_problem(owner.post("/waivers", asking(box)), 409, "conflict")
@@ -105,6 +110,21 @@ def test_refusals(alice: User, bob: User, iris: User, box: Sandbox) -> None:
     is_problem(approver.post(f"/waivers/{own}/decision", {"decision": "grant"}), 403, "refused")
     assert owner.post(f"/waivers/{number}/withdraw").json()["state"] == "withdrawn"
     is_problem(approver.post(f"/waivers/{number}/decision", {"decision": "grant"}), 409, "conflict")
+
+
+def test_what_takes_an_admin(alice: User, iris: User, ada: User, box: Sandbox) -> None:
+    policy_settings.add_entry(
+        profile="", ecosystem=Ecosystem.PYPI, kind=Kind.DENY, pattern="demo<=2.0", reason="No", by=ada
+    )
+    owner = Caller(alice)
+    said = owner.get("/waivers/why", project="demo", version="2.0", sandbox=box.pk).json()
+    assert (said["waivable"], said["needed"], said["granted_by"]) == (True, ["denied", "cooldown"], "admin")
+    asked = owner.post("/waivers", asking(box, rule="denied")).json()
+    assert asked["granted_by"] == "admin"
+    assert owner.post("/waivers", asking(box, rule="cooldown")).json()["granted_by"] == "approver"
+    path, grant = f"/waivers/{asked['id']}/decision", {"decision": "grant"}
+    is_problem(Caller(iris).post(path, grant), 403, "refused")
+    assert Caller(ada).post(path, grant).json()["state"] == "granted"
 
 
 def test_breaking_the_glass(ada: User, iris: User, box: Sandbox) -> None:

@@ -12,6 +12,7 @@ from portal.approvals.waivers import Typed
 from sandboxes.audit.models import Entry
 from sandboxes.errors import ConflictError, InvalidInputError, NotFoundError, RefusedError
 from sandboxes.index.models import Waiver
+from sandboxes.index.policy.rules import ADMINS_ALONE
 from sandboxes.index.waivers import State
 from sandboxes.lifecycle.models import Alarm, Sandbox
 from tests.portal.web import world
@@ -63,7 +64,7 @@ def test_rules_that_are_none_or_nobody_lifts(alice: User, box: Sandbox) -> None:
         with pytest.raises(DraftError):
             waivers.ask(by=alice, typed=typed(box), rules=rules)
     with pytest.raises(RefusedError):
-        waivers.ask(by=alice, typed=typed(box), rules=["cooldown", "malicious"])
+        waivers.ask(by=alice, typed=typed(box), rules=["cooldown", "internal-name"])
     assert not Waiver.objects.exists()  # not the first of them either
 
 
@@ -116,6 +117,27 @@ def test_who_decides(alice: User, iris: User, omar: User, ada: User, box: Sandbo
     with pytest.raises(ConflictError):
         waivers.decide(asked.pk, by=ada, grant=True, reason="")
     assert waivers.decide(own.pk, by=ada, grant=True, reason="").state == State.GRANTED
+
+
+@pytest.mark.parametrize("rule", sorted(ADMINS_ALONE))
+def test_what_takes_an_admin(alice: User, iris: User, ada: User, box: Sandbox, rule: str) -> None:
+    """An approver sees it, may refuse it, and cannot grant it."""
+    [asked] = waivers.ask(by=alice, typed=typed(box), rules=[rule])
+    assert waiver_queries.may_decide(iris, asked)
+    assert not waiver_queries.may_grant(iris, asked)
+    with pytest.raises(RefusedError, match="Only an admin"):
+        waivers.decide(asked.pk, by=iris, grant=True, reason="")
+    assert waiver_queries.may_grant(ada, asked)
+    assert waivers.decide(asked.pk, by=ada, grant=True, reason="").state == State.GRANTED
+    [other] = waivers.ask(by=alice, typed=typed(box), rules=[rule])
+    assert waivers.decide(other.pk, by=iris, grant=False, reason="No").state == State.REFUSED
+
+
+def test_an_admin_decides_not_on_their_own_either(ada: User) -> None:
+    [asked] = waivers.ask(by=ada, typed=typed(None, scope="all"), rules=["denied"])
+    assert not waiver_queries.may_grant(ada, asked)
+    with pytest.raises(RefusedError, match="Somebody else"):
+        waivers.decide(asked.pk, by=ada, grant=True, reason="")
 
 
 def test_who_ends(alice: User, bob: User, iris: User, omar: User, box: Sandbox) -> None:

@@ -1,5 +1,6 @@
 """What a person is told of a version: the decision that the index makes of the same page."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -100,12 +101,34 @@ def test_a_waiver_opens_it_for_those_it_is_for(box: Sandbox, bob: User, iris: Us
     assert not explain(world.ready(bob)).given
 
 
-def test_malware_is_never_waivable(box: Sandbox, ada: User) -> None:
+def test_malware_takes_an_admin(box: Sandbox, ada: User) -> None:
     world.page_of("demo", world.wheel("demo", "2.0", age=90 * DAY))
     advise(ada, "demo", "2.0", malicious=True)
     found = explain(box)
-    assert (found.waivable, found.opens, found.instead) == (False, None, "")
+    assert (found.waivable, found.needs_admin, found.opens, found.instead) == (True, True, None, "")
     assert found.findings[0].rule == Rule.MALICIOUS
+
+
+def test_the_file_that_an_approver_can_open_is_the_easiest(box: Sandbox) -> None:
+    """The wheel was blocked by a person; the source distribution is but that."""
+    wheel = world.wheel("demo", "2.0", age=90 * DAY)
+    world.page_of("demo", wheel, world.wheel("demo", "2.0", age=90 * DAY, filename="demo-2.0.tar.gz"))
+    Verdict.objects.create(sha256=wheel.sha256, state=Screening.BLOCKED, at=timezone.now())
+    found = explain(box)
+    assert (found.needed, found.needs_admin) == ([Rule.SDIST], False)
+
+
+def test_what_will_be_screened_opens_by_itself(alice: User, ada: User) -> None:
+    """It asks for no waiver, and is in the way of none."""
+    careful = replace(policy_settings.settings_of("python"), screened=True)
+    policy_settings.change(profile="python", settings=careful, by=ada, reason="Look first")
+    box = world.ready(alice)
+    fresh = world.wheel("demo", "2.0", age=DAY)
+    world.page_of("demo", world.wheel("demo", "1.0", age=90 * DAY), fresh)
+    old, new = explain(box, "1.0"), explain(box)
+    assert (old.on_hold, old.waivable, old.needed) == (True, False, [])
+    assert (new.on_hold, new.waivable, new.needed) == (False, True, [Rule.COOLDOWN])
+    assert new.opens is not None
 
 
 def test_a_name_of_our_own_has_no_page(box: Sandbox, ada: User) -> None:
@@ -117,6 +140,21 @@ def test_a_name_of_our_own_has_no_page(box: Sandbox, ada: User) -> None:
     assert found.our_own
     assert not found.listed
     assert not explain(box).our_own
+
+
+def test_a_name_that_one_upstream_has_and_that_is_not_there_is_explained_too(box: Sandbox, ada: User) -> None:
+    policy_settings.add_entry(
+        profile="",
+        ecosystem=Ecosystem.PYPI,
+        kind=Kind.INTERNAL,
+        pattern="acme-*",
+        reason="",
+        by=ada,
+        source="ours",
+    )
+    assert explain(box, project="acme-tool", version="latest").our_own
+    world.page_of("acme-tool", world.wheel("acme_tool", "1.0", age=90 * DAY))
+    assert not explain(box, project="acme-tool", version="9.0").our_own
 
 
 def test_a_profile_is_stricter(alice: User, ada: User, box: Sandbox) -> None:

@@ -29,6 +29,9 @@ def test_everybody_reads_it_and_finds_it(client_of: ClientOf, alice: User) -> No
     page = read(browser)
     for said in ("Cooldown", "7 days", "Refused from critical", "What always holds"):
         assert said in page
+    assert '<li title="Too fresh to be given">cooldown</li>' in page.split("Only an admin")[0]
+    assert '<li title="On the deny list">denied</li>' in page.split("Only an admin")[1].split("Nobody")[0]
+    assert '<li title="A name of our own">internal-name</li>' in page.split("Nobody")[1]
     assert "/policy/change" not in page
     assert "/policy/list" not in page
 

@@ -120,6 +120,26 @@ def test_nobody_decides_their_own(client_of: ClientOf, iris: User) -> None:
     assert own.state == State.ASKED
 
 
+def test_what_takes_an_admin(
+    client_of: ClientOf, alice: User, iris: User, ada: User, box: Sandbox, asked: Waiver
+) -> None:
+    """The queue says so; an approver finds no button to grant it, and the server agrees."""
+    malware = world.waiver(alice, box, rule=Rule.MALICIOUS)
+    approver, admin = client_of(iris), client_of(ada)
+    assert read(approver, "/queue").count("Only an admin grants it") == 1
+    page = read(approver, f"/waivers/{malware.pk}")
+    assert "Only an admin grants this one" in page
+    assert 'value="grant"' not in page
+    assert 'value="refuse"' in page
+    assert 'value="grant"' in read(approver, f"/waivers/{asked.pk}")
+    address, form = f"/waivers/{malware.pk}/decide", {"decision": "grant", "reason": ""}
+    assert approver.post(address, form).status_code == 403
+    assert Waiver.objects.get(pk=malware.pk).state == State.ASKED
+    assert 'value="grant"' in read(admin, f"/waivers/{malware.pk}")
+    admin.post(address, form)
+    assert Waiver.objects.get(pk=malware.pk).state == State.GRANTED
+
+
 def test_two_decisions_at_once(client_of: ClientOf, iris: User, igor: User, asked: Waiver) -> None:
     client_of(iris).post(f"/waivers/{asked.pk}/decide", {"decision": "refuse", "reason": "No"})
     told = client_of(igor).post(f"/waivers/{asked.pk}/decide", {"decision": "grant"}, follow=True)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -130,6 +131,43 @@ def test_what_nobody_waives_says_why(client_of: ClientOf, alice: User, ada: User
     assert refused.status_code == 403
 
 
+def test_it_says_what_an_admin_decides(client_of: ClientOf, alice: User, ada: User, box: Sandbox) -> None:
+    browser = client_of(alice)
+    assert "An approver decides" in read(browser)
+    policy_settings.add_entry(
+        profile="",
+        ecosystem=Ecosystem.PYPI,
+        kind=Kind.DENY,
+        pattern="demo>=2",
+        reason="It phones home",
+        by=ada,
+    )
+    page = read(browser)
+    assert "Only an admin grants a waiver, because admins keep the list." in page
+    assert "On the deny list (admin)" in page
+    assert "demo&gt;=2 is not given here: It phones home." in page  # a name is not capitalised
+    assert "An admin decides on what is marked so, an approver on the rest" in page
+    form = {**FORM, "rule": ["denied", "cooldown"], "sandbox": box.pk}
+    page = browser.post(WHY, form, follow=True).content.decode()
+    assert "Asked. An admin decides" in page
+    assert "On the deny list, for" in page
+    assert page.count(": an admin decides on it") == page.count(": an approver decides on it") == 1
+
+
+def test_what_is_to_be_screened_needs_no_waiver(client_of: ClientOf, alice: User, ada: User) -> None:
+    careful = replace(policy_settings.settings_of(""), screened=True)
+    policy_settings.change(profile="", settings=careful, by=ada, reason="Look first")
+    world.demo()
+    world.ready(alice)
+    page = read(client_of(alice), "/why/pypi/demo/1.0/")
+    assert "No waiver is needed" in page
+    assert "of some files only" not in page
+    assert 'name="reason"' not in page
+    fresh = read(client_of(alice))
+    assert 'name="reason"' in fresh
+    assert 'value="screening"' not in fresh
+
+
 def test_which_sandbox(client_of: ClientOf, alice: User, bob: User, iris: User, box: Sandbox) -> None:
     """The one that asked last; another by choice; an approver sees anybody's and asks for none of them."""
     newer = world.ready(alice)
@@ -158,7 +196,10 @@ def test_a_project_that_nobody_asked_for(client_of: ClientOf, alice: User) -> No
     page = read(client_of(alice), "/why/pypi/unseen/1.0/")
     assert "The index keeps no page of unseen" in page
     assert '<option value="cooldown">' in page
-    assert '<option value="malicious">' not in page
+    approvers, admins = page.split('<optgroup label="An approver decides">')[1].split("<optgroup", 1)
+    assert '<option value="cooldown">' in approvers
+    assert '<option value="malicious">' in admins
+    assert '<option value="internal-name">' not in page
 
 
 def test_a_version_that_there_is_not(client_of: ClientOf, alice: User, box: Sandbox) -> None:

@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 from django.utils import timezone
+from msgspec import structs
 
 from portal.accounts.models import User
 from portal.accounts.permissions import Role
@@ -135,7 +136,7 @@ def orphan(name: str = "sbx-nobody") -> Orphan:
 
 def page_of(project: str, *files: File) -> Project:
     """What the index keeps of a project that an upstream listed with these files."""
-    document = replace(make_page(project, files), source="upstream").document()
+    document = structs.replace(make_page(project, files), source="upstream").document()
     now = timezone.now()
     return Project.objects.create(
         name=project,
@@ -161,7 +162,7 @@ def wheel(project: str, version: str, *, age: timedelta, **changes: Any) -> File
         upload_time=at,
         seen_at=at,
     )
-    return replace(plain, **changes)
+    return structs.replace(plain, **changes)
 
 
 def demo() -> Project:

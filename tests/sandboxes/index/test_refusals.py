@@ -45,9 +45,19 @@ def test_other_rules_are_in_the_detail() -> None:
     assert told.endswith(f"; also [cooldown] {FRESH.reason}")
 
 
-def test_what_no_waiver_opens_says_so() -> None:
-    told = refusal(refused(Finding(Rule.MALICIOUS, "known to be malicious (MAL-1)")), WHY)
-    assert (told.waivable, "(no waiver opens it)" in told.detail) == (False, True)
+@pytest.mark.parametrize(
+    ("rule", "hold", "waivable", "says"),
+    [
+        (Rule.SDIST, False, True, "(a waiver can be asked for there)"),
+        (Rule.MALICIOUS, False, True, "(a waiver, which takes an admin, can be asked for there)"),
+        (Rule.INTERNAL, False, False, "(no waiver opens it)"),
+        (Rule.UNSCREENED, True, False, "(it opens by itself)"),
+    ],
+)
+def test_it_says_what_opens_it(rule: Rule, hold: bool, waivable: bool, says: str) -> None:
+    told = refusal(refused(Finding(rule, "x", hold=hold)), WHY)
+    assert told.waivable is waivable
+    assert told.detail.endswith(says)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from sandboxes.index import judge
-from tests.sandboxes.index.conftest import PORTAL, Index, Reply, path_of
+from sandboxes.index import files, judge
+from sandboxes.index.config import source
+from tests.sandboxes.index.conftest import PORTAL, Index, Reply, another_process, path_of
 from tests.sandboxes.index.upstream_server import Fault, UpstreamServer
 from tests.sandboxes.index.wheels import Package, make_wheel
 
@@ -292,8 +293,9 @@ async def test_who_waited_for_a_file_is_decided_again_when_it_is_there(
 
 
 async def test_a_stored_file_without_a_page_is_decided_by_its_row(
-    index: Index, upstream: UpstreamServer, demo: Package
+    index: Index, upstream: UpstreamServer, demo: Package, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(files, "_HOLDS", 0.0)  # seconds for which a row is not read again
     await index.ask(path_of(demo))
     await stored(index, demo)
     await upstream.stop()
@@ -301,8 +303,10 @@ async def test_a_stored_file_without_a_page_is_decided_by_its_row(
     assert (await index.ask(path_of(demo))).status == 200
     await index.rows("UPDATE index_file SET facts = facts - 'upload_time'")
     assert (await index.ask(path_of(demo))).reason.startswith("[cooldown] ")
-    await index.rows("UPDATE index_file SET facts = '{}'")  # as a row of before policy was
+    await index.rows("UPDATE index_file SET facts = jsonb_build_object('source', facts->'source')")
     assert (await index.ask(path_of(demo))).reason.startswith("[cooldown] ")
+    await index.rows("UPDATE index_file SET facts = '{}'")  # nor does anybody know whose it is
+    assert (await index.ask(path_of(demo))).status == 502
 
 
 async def test_a_file_that_appears_on_a_known_page_waits_whatever_it_claims(
@@ -381,6 +385,34 @@ async def test_a_scan_that_takes_long_sends_clients_away_and_then_says_why(
     assert json.loads(last.body)["waivable"] is False
     await scan(demo.sha256)
     assert (await index.ask(path_of(demo))).status == 200
+
+
+@pytest.mark.parametrize("floor", [{"screened": True}])
+async def test_how_often_a_client_was_sent_away_is_known_to_all_processes(
+    index: Index, neighbour: str, upstream: UpstreamServer, demo: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judge, "_WAIT", 0.05)
+    monkeypatch.setattr(judge, "_LOOK", 0.02)
+    async with another_process(index, source("INDEX_UPSTREAM", upstream.url)) as there:
+        here = index
+        statuses = [
+            (await each.ask(path_of(demo))).status for each in (here, there, here, there, there, here)
+        ]
+        assert statuses == [503, 503, 503, 503, 403, 403]
+        assert (await there.ask(path_of(demo), Authorization=neighbour)).status == 503
+
+
+@pytest.mark.parametrize("floor", [{"screened": True}])
+async def test_of_one_sandbox_only_so_many_requests_wait_for_a_scan(
+    index: Index, neighbour: str, demo: Package, scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judge, "_MOST_WAITING", 2)
+    waiting = [asyncio.create_task(index.ask(path_of(demo))) for _ in range(3)]
+    done, still = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    assert [task.result().status for task in done] == [503]
+    others = asyncio.create_task(index.ask(path_of(demo), Authorization=neighbour))
+    await scan(demo.sha256)
+    assert [(await task).status for task in (*still, others)] == [200, 200, 200]
 
 
 @pytest.mark.parametrize("floor", [{"screened": True}])

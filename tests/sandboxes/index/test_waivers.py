@@ -12,7 +12,7 @@ from sandboxes.errors import ConflictError, InvalidInputError, NotFoundError, Pe
 from sandboxes.index import waivers
 from sandboxes.index.models import Waiver
 from sandboxes.index.policy.facts import Ecosystem
-from sandboxes.index.policy.rules import NEVER_WAIVED, Rule
+from sandboxes.index.policy.rules import ADMINS_ALONE, NEVER_WAIVED, Rule
 from sandboxes.index.policy.waivers import Scope
 from sandboxes.index.waivers import About, State
 from sandboxes.lifecycle.models import Sandbox
@@ -65,6 +65,21 @@ def test_asked_for_and_granted(iris: User, alice: User, mine: Sandbox, scope: Sc
     ]
     data = Entry.objects.latest("id").data
     assert (data["project"], data["rule"], data["scope"]) == ("demo-pack", "cooldown", scope.value)
+
+
+@pytest.mark.parametrize("rule", sorted(set(Rule) - NEVER_WAIVED))
+def test_what_is_admins_alone_is_granted_by_one(
+    iris: User, ada: User, alice: User, mine: Sandbox, rule: Rule
+) -> None:
+    asked, other = ask(alice, mine, rule=rule), ask(alice, mine, rule=rule, scope=Scope.PERSON)
+    if rule in ADMINS_ALONE:
+        with pytest.raises(RefusedError, match="Only an admin"):
+            waivers.decide(asked.pk, grant=True, by=iris)
+        assert Waiver.objects.get(pk=asked.pk).state == State.ASKED
+        assert waivers.decide(asked.pk, grant=True, by=ada, as_admin=True).state == State.GRANTED
+    else:
+        assert waivers.decide(asked.pk, grant=True, by=iris).state == State.GRANTED
+    assert waivers.decide(other.pk, grant=False, by=iris, note="no").state == State.REFUSED
 
 
 def test_granted_otherwise_than_asked(iris: User, alice: User, mine: Sandbox) -> None:

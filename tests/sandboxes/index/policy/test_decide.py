@@ -12,7 +12,7 @@ from sandboxes.index.policy.decide import Verdict, decide
 from sandboxes.index.policy.facts import Candidate, Ecosystem, Known, Screening, Severity
 from sandboxes.index.policy.patterns import parse
 from sandboxes.index.policy.policy import Internal, Listed, Policy
-from sandboxes.index.policy.rules import NOT_EVEN_BREAK_GLASS, Rule
+from sandboxes.index.policy.rules import ADMINS_ALONE, NEVER_WAIVED, Rule
 from sandboxes.index.policy.waivers import Scope, Subject, Waiver
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -44,6 +44,7 @@ def waiver(rule: str = "", *, break_glass: bool = False, **changes: Any) -> Waiv
     return replace(plain, **changes)
 
 
+FRESH_CANDIDATE: dict[str, Any] = {"version": "2.0rc1", "uploaded_at": NOW}
 CASES: list[tuple[str, dict[str, Any], dict[str, Any], str | None]] = [
     ("an ordinary file", {}, {}, None),
     ("fresh", {"uploaded_at": NOW - DAY}, {}, "cooldown"),
@@ -63,6 +64,9 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str | None]] = [
     ("holes do not matter", {"advisories": (HOLE,)}, {"refuse_from": None}, None),
     ("denied", {}, {"deny": listed("demo<3")}, "denied"),
     ("denied in another version", {}, {"deny": listed("demo<2")}, None),
+    ("denied up to the version it leads to", {"version": "2.0rc1"}, {"deny": listed("demo<2.0")}, "denied"),
+    ("allowed up to that", FRESH_CANDIDATE, {"allow": listed("demo<2.0")}, "cooldown"),
+    ("unreadable, a range is allowed", {"version": "odd"}, {"within": (listed("demo>=1"),)}, "not-allowed"),
     ("denied, though on the allow list", {}, {"deny": listed("demo"), "allow": listed("demo")}, "denied"),
     ("fresh, and on the allow list", {"uploaded_at": NOW}, {"allow": listed("de*")}, None),
     ("not on an exclusive list", {}, {"within": (listed("other"),)}, "not-allowed"),
@@ -146,14 +150,39 @@ def test_a_waived_file_is_looked_at_again_when_the_waiver_ends() -> None:
     assert decision.settled_until == NOW + DAY
 
 
-@pytest.mark.parametrize("break_glass", [False, True])
-def test_break_glass_lifts_malware_and_nothing_lifts_a_name_of_our_own(break_glass: bool) -> None:
-    lifting = (waiver(break_glass=break_glass),)
-    malware = decide(replace(OLD, advisories=(MALWARE,)), Policy(waivers=lifting), NOW)
-    assert malware.allowed is break_glass
-    ours = Policy(waivers=lifting, internal=(Internal(parse("demo", PYPI)),))
-    assert not decide(OLD, ours, NOW).allowed
-    assert not decide(OLD, ours, NOW).waivable
+# A file and a policy against which each rule, and no other, speaks.
+AGAINST = {rule: (replace(OLD, **file), Policy(**policy)) for _, file, policy, rule in CASES if rule}
+APPROVERS = {Rule.SDIST, Rule.YANKED, Rule.SIZE, Rule.VULNERABLE, Rule.FROZEN, Rule.COOLDOWN}
+
+
+@pytest.mark.parametrize("rule", Rule)
+def test_who_lifts_what(rule: Rule) -> None:
+    """A waiver that names its rule was granted by whoever may; of all rules at once only broken glass lifts admins'."""
+    file, policy = AGAINST[rule]
+
+    def opened_by(one: Waiver) -> bool:
+        return decide(file, replace(policy, waivers=(one,)), NOW).allowed
+
+    assert opened_by(waiver(rule)) is (rule is not Rule.INTERNAL)
+    assert opened_by(waiver(break_glass=True)) is (rule is not Rule.INTERNAL)
+    assert opened_by(waiver()) is (rule in APPROVERS)
+    assert not any(opened_by(waiver(other)) for other in Rule if other is not rule)
+    assert {Rule.INTERNAL} == NEVER_WAIVED
+    assert set(Rule) - NEVER_WAIVED - ADMINS_ALONE == APPROVERS
+
+
+@pytest.mark.parametrize("rule", Rule)
+def test_a_decision_says_who_can_open_it(rule: Rule) -> None:
+    decision = decide(*AGAINST[rule], NOW)
+    assert decision.waivable is (rule not in (Rule.INTERNAL, Rule.UNSCREENED))  # the second opens by itself
+    assert decision.needs_admin is (decision.waivable and rule not in APPROVERS)
+
+
+def test_what_will_be_screened_yet_is_no_obstacle_to_a_waiver() -> None:
+    decision = decide(replace(OLD, uploaded_at=NOW - DAY), Policy(screened=True), NOW)
+    assert [each.rule for each in decision.findings] == [Rule.COOLDOWN, Rule.UNSCREENED]
+    assert (decision.to_waive, decision.waivable, decision.needs_admin) == ((Rule.COOLDOWN,), True, False)
+    assert decision.until == NOW + 6 * DAY
 
 
 @pytest.mark.parametrize(
@@ -242,15 +271,14 @@ def test_an_answer_holds_until_it_says(
 
 
 @given(files, policies, times)
-def test_nothing_malicious_blocked_or_ours_without_breaking_glass(
-    file: Candidate, policy: Policy, now: datetime
-) -> None:
+def test_nothing_that_takes_an_admin_opens_by_less(file: Candidate, policy: Policy, now: datetime) -> None:
     decision = decide(file, policy, now)
     for finding, lifted_by in decision.waived:
-        assert finding.rule not in NOT_EVEN_BREAK_GLASS
+        assert finding.rule not in NEVER_WAIVED
+        assert finding.rule not in ADMINS_ALONE or lifted_by.break_glass or lifted_by.rule == finding.rule
         assert lifted_by.until > now
     if decision.allowed and any(known.malicious for known in file.advisories):
-        assert any(lifted_by.break_glass for _, lifted_by in decision.waived)
+        assert any(finding.rule in ADMINS_ALONE for finding, _ in decision.waived)
 
 
 @given(files, policies, times)
