@@ -80,7 +80,7 @@ class Report:
 
 async def prefetch(config: Config, requirements: Requirements, target: Target) -> Report:
     """All of the requirements together; if that cannot be, each for itself, so what can be had is had."""
-    async with _Loopback(config) as index:
+    async with Loopback(config) as index:
         together = await index.pip(requirements.wanted, requirements, target)
         if together:
             for line in requirements.wanted:
@@ -93,14 +93,14 @@ async def prefetch(config: Config, requirements: Requirements, target: Target) -
 
 async def prefetch_each(config: Config, names: Iterable[str], target: Target) -> Report:
     """Projects that have nothing to do with each other."""
-    async with _Loopback(config) as index:
+    async with Loopback(config) as index:
         for name in names:
             if why := await index.pip([name], Requirements(), target):
                 index.report.failures[name] = why
         return index.report
 
 
-class _Loopback:
+class Loopback:
     """The index, running, and pip in front of it."""
 
     def __init__(self, config: Config) -> None:
@@ -108,14 +108,14 @@ class _Loopback:
         self._config = replace(config, url="")
         self._token = secrets.token_urlsafe()
 
-    async def __aenter__(self) -> "_Loopback":
+    async def __aenter__(self) -> "Loopback":
         gate = Gate(_OneVisitor(self._token), _Notes(self.report))
         self._runner = web.AppRunner(
             await make_app(self._config, gate), access_log=None, shutdown_timeout=5.0
         )
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self._url = f"http://{_NAME}:{self._token}@127.0.0.1:{self._runner.addresses[0][1]}/simple/"
+        self.origin = f"http://{_NAME}:{self._token}@127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -144,7 +144,8 @@ class _Loopback:
         process = await asyncio.create_subprocess_exec(
             *command,
             # The URL has the token in it, and arguments can be read by every process of this machine.
-            env=kept | {"PIP_INDEX_URL": self._url, "PIP_CONFIG_FILE": os.devnull, "HOME": folder},
+            env=kept
+            | {"PIP_INDEX_URL": f"{self.origin}/simple/", "PIP_CONFIG_FILE": os.devnull, "HOME": folder},
             cwd=_ROOT,  # where `python -m sandboxes…` is found
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,

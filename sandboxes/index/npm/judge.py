@@ -2,27 +2,34 @@
 
 import asyncio
 from collections.abc import Hashable, Mapping
+from dataclasses import replace as changed
 from datetime import UTC, datetime
 from typing import Final
+
+from msgspec.structs import replace
 
 from sandboxes.index import refusals
 from sandboxes.index.book import Book, Edition
 from sandboxes.index.candidates import Stated
 from sandboxes.index.database import Database
 from sandboxes.index.errors import NotGivenError
+from sandboxes.index.flight import LARGEST
 from sandboxes.index.judge import Judge
-from sandboxes.index.knowledge import Advisor
+from sandboxes.index.knowledge import Advisor, Knowledge
 from sandboxes.index.lru import Lru
+from sandboxes.index.npm.packument import Packument
 from sandboxes.index.npm.packuments import Shown
-from sandboxes.index.npm.view import Stored, View, make_view, npm_candidate
-from sandboxes.index.policy.decide import Decision, Verdict
+from sandboxes.index.npm.view import Stored, View, make_view, npm_candidate, why_url
+from sandboxes.index.once import Once
+from sandboxes.index.policy.decide import Decision
 from sandboxes.index.policy.facts import Candidate, Ecosystem
-from sandboxes.index.policy.rules import Finding, Rule
+from sandboxes.index.policy.policy import Policy
+from sandboxes.index.policy.rules import Rule
 from sandboxes.index.policy.waivers import Subject
+from sandboxes.index.returns import Returns
 
 _MOST_REFUSED: Final = 200_000  # versions, in all views together
 _IN_PLACE: Final = 200  # versions; more are decided in a thread
-_ANY: Final = "latest"  # what the page that explains is asked about where no version was named
 
 _SPOKEN_AGAINST = """
 SELECT tarball.version, tarball.sha256, tarball.size
@@ -30,24 +37,17 @@ FROM index_tarball tarball JOIN screening_verdict verdict ON verdict.sha256 = ta
 WHERE tarball.package = %(package)s AND verdict.state IN ('held', 'blocked')
 ORDER BY tarball.id"""
 
+type _Work = tuple[Packument, Policy, Knowledge, Mapping[str, Stored], datetime, str]
+
 
 class NpmJudge(Judge):
     ecosystem = Ecosystem.NPM
 
     def __init__(self, book: Book, advisor: Advisor, public_url: str, database: Database) -> None:
-        super().__init__(book, advisor, public_url)
+        super().__init__(book, advisor, public_url, Returns(database))
         self._database = database
         self._packuments: Lru[Hashable, View] = Lru(_MOST_REFUSED)
-
-    async def check_name(self, subject: Subject, name: str, source: str) -> None:
-        """Raises `NotGivenError` for a name of the company's own, which `source` is not to be asked for."""
-        edition = await self._book.current()
-        policy = edition.rules.ruling(subject, Ecosystem.NPM, name).policy
-        for entry in policy.internal:
-            if entry.pattern.names(name) and (not entry.source or entry.source != source):
-                found = Finding(Rule.INTERNAL, f"{name} is a name of our own and never comes from outside")
-                why = refusals.why_url(self._public_url, Ecosystem.NPM.value, name, _ANY)
-                raise NotGivenError(refusals.refusal(Decision(Verdict.REFUSE, (found,)), why))
+        self._making: Once[Hashable, View] = Once()
 
     async def packument(self, subject: Subject, shown: Shown) -> View:
         packument, now = shown.packument, datetime.now(UTC)
@@ -60,10 +60,29 @@ class NpmJudge(Judge):
         if kept is not None and (kept.settled_until is None or now < kept.settled_until):
             return kept
         work = (packument, ruling.policy, knowledge, stored, now, self._public_url)
-        in_place = len(packument.releases) <= _IN_PLACE
-        view = make_view(*work) if in_place else await asyncio.to_thread(make_view, *work)
+        if len(packument.releases) <= _IN_PLACE:
+            return self._keep(key, make_view(*work))
+        return await self._making.do(key, lambda: self._make(key, work))
+
+    async def _make(self, key: Hashable, work: _Work) -> View:
+        return self._keep(key, await asyncio.to_thread(make_view, *work))
+
+    def _keep(self, key: Hashable, view: View) -> View:
         self._packuments.put(key, view, len(view.refused) + 1)
         return view
+
+    def refused(self, name: str, version: str, decision: Decision) -> NotGivenError:
+        return NotGivenError(refusals.refusal(decision, why_url(self._public_url, name, version)))
+
+    async def largest(self, subject: Subject, about: Stated) -> int:
+        """Bytes after which its download ends, whatever its packument says: see `flight.Blob`."""
+        edition = await self._book.current()
+        most = edition.rules.ruling(subject, Ecosystem.NPM, about.project).policy.most_bytes
+        if most is None:
+            return LARGEST
+        huge = changed(about, file=replace(about.file, size=LARGEST))
+        decision = await self.decide(subject, huge)  # a waiver may have lifted the limit
+        return most if any(finding.rule is Rule.SIZE for finding in decision.findings) else LARGEST
 
     async def _spoken_against(self, edition: Edition, name: str) -> Mapping[str, Stored]:
         if not edition.verdicts:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from semver import Version
 
@@ -15,26 +15,48 @@ _LARGEST: Final = 2**53 - 1  # of a version's numbers: what JavaScript can count
 _TARBALL: Final = ".tgz"
 _BETWEEN: Final = "/-/"  # a name and its tarball
 RESERVED: Final = "-"  # what is no package begins with it
+LONGEST_TAG: Final = 200
+
+
+class Order(NamedTuple):
+    """Where a version stands among others (SemVer 2.0, 11); as a tuple, for that is compared fast."""
+
+    major: int
+    minor: int
+    patch: int
+    stable: bool
+    prerelease: tuple[tuple[bool, int, str], ...]  # of each part whether it is no number, and what it is
+
+    @property
+    def core(self) -> tuple[int, int, int]:
+        return self[:3]
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a path below `/npm/` means. `filename` "": the packument."""
+    """What a path below `/npm/` means: a tarball, one version's manifest, or else the packument."""
 
     name: str
     filename: str = ""
-    version: str = ""
+    version: str = ""  # of a tarball
+    manifest: str = ""  # a version or a tag
 
 
 def asked(path: str) -> Asked | None:
     """`path` is decoded; None: there is nothing of such a name."""
     name, between, filename = path.partition(_BETWEEN)
-    if not is_name(name):
-        return None
-    if not between:
-        return Asked(name)
-    version = version_of(name, filename)
-    return Asked(name, filename, version) if version else None
+    if between:
+        version = version_of(name, filename) if is_name(name) else ""
+        return Asked(name, filename, version) if version else None
+    if is_name(path):
+        return Asked(path)
+    name, _, wanted = path.rpartition("/")
+    return Asked(name, manifest=wanted) if is_name(name) and is_tag(wanted) else None
+
+
+def is_tag(text: str) -> bool:
+    """Of a tag or a version: what a URL can name."""
+    return 0 < len(text) <= LONGEST_TAG and text.isprintable() and not text.startswith(".")
 
 
 def is_name(text: str) -> bool:
@@ -63,6 +85,22 @@ def read(version: str) -> Version | None:
         return None
     parts = (found.major, found.minor, found.patch, *_numbers(found.prerelease))
     return found if found.build is None and max(parts) <= _LARGEST else None
+
+
+@lru_cache(maxsize=65_536)
+def order(version: str) -> Order:
+    """Of a version that can be read."""
+    found = read(version)
+    if found is None:
+        raise ValueError(f"{version!r} is no version")
+    parts = (found.prerelease or "").split(".") if found.prerelease else []
+    return Order(
+        found.major,
+        found.minor,
+        found.patch,
+        not parts,
+        tuple((False, int(part), "") if part.isdecimal() else (True, 0, part) for part in parts),
+    )
 
 
 def _numbers(prerelease: str | None) -> list[int]:

@@ -4,16 +4,17 @@ What a manifest says to npm is kept as JSON text and only put together again: a 
 of them, and nobody here asks what is in one. `reading.py` makes that text, of nothing but what it knows.
 """
 
-import json
-from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Final
+
+import msgspec
+
+from sandboxes.index.npm.names import Order, order
 
 FORMAT: Final = 1  # of `Packument.document`; raise it when fields change their meaning
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(msgspec.Struct, frozen=True, array_like=True):
     """One version. `short`, `more`, `dist`: members of JSON objects, without the braces."""
 
     version: str
@@ -30,8 +31,7 @@ class Release:
     absent_at: str = ""
 
 
-@dataclass(frozen=True)
-class Packument:
+class Packument(msgspec.Struct, frozen=True, array_like=True, dict=True):
     name: str
     releases: tuple[Release, ...]
     tags: dict[str, str]  # each of a release that is here
@@ -42,14 +42,11 @@ class Packument:
 
     def document(self) -> bytes:
         """As bytes to store; equal packuments give equal bytes."""
-        releases = [[getattr(release, field) for field in _FIELDS] for release in self.releases]
-        parts = [self.name, releases, self.tags, self.about, self.created, self.modified, self.source]
-        return json.dumps(parts, separators=(",", ":")).encode()
+        return msgspec.json.encode(self)
 
     @classmethod
     def load(cls, document: bytes) -> "Packument":
-        name, releases, *rest = json.loads(document)
-        return cls(name, tuple(Release(*values) for values in releases), *rest)
+        return msgspec.json.decode(document, type=cls)
 
     def find(self, version: str) -> Release | None:
         return self._by_version.get(version)
@@ -58,5 +55,19 @@ class Packument:
     def _by_version(self) -> dict[str, Release]:
         return {release.version: release for release in self.releases}
 
+    @cached_property
+    def ordered(self) -> tuple[tuple[Order, Release], ...]:
+        """By SemVer, the oldest first; sorted once, for there are thousands."""
+        pairs = [(order(release.version), release) for release in self.releases]
+        return tuple(sorted(pairs, key=lambda pair: pair[0]))
 
-_FIELDS: Final = tuple(field.name for field in fields(Release))
+    @cached_property
+    def replaced(self) -> dict[str, str]:
+        """Each version with the one that it takes the place of, as `candidates.replacements` has it."""
+        found: dict[str, str] = {}
+        newest = final = ""
+        for place, release in self.ordered:
+            found[release.version] = final if place.stable else newest
+            newest = release.version
+            final = newest if place.stable else final
+        return found

@@ -1,58 +1,17 @@
-"""A packument as an answer: form, packing, etag, 304, and whether it is old."""
-
-import asyncio
-import gzip
-import hashlib
-from dataclasses import dataclass
-from typing import Final
+"""Packuments and single manifests as answers, as policy lets `subject` see them."""
 
 from aiohttp import web
 
-from sandboxes.index.lru import Lru
-from sandboxes.index.negotiation import Coding, coding_for
+from sandboxes.index.errors import UnknownError
+from sandboxes.index.negotiation import coding_for
 from sandboxes.index.npm import render
 from sandboxes.index.npm.judge import NpmJudge
 from sandboxes.index.npm.packuments import Packuments, Shown
 from sandboxes.index.npm.render import Form
 from sandboxes.index.npm.view import View
+from sandboxes.index.page_answer import Bodies, PageAnswer
 from sandboxes.index.policy.waivers import Subject
-from sandboxes.index.problems import reason_phrase
-from sandboxes.index.withheld import Withheld
-
-_ROOM: Final = 64 * 1024 * 1024  # bytes of rendered packuments in memory
-_PACK_FROM: Final = 1024  # bytes
-_IN_PLACE: Final = 100  # versions; more are rendered in a thread
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    data: bytes
-    form: Form
-    packed: bool
-    etag: str
-
-
-@dataclass(frozen=True, slots=True)
-class PackumentAnswer:
-    body: Body
-    stale: str
-    withheld: Withheld | None
-    received: None = None
-
-    async def send(self, request: web.Request) -> web.StreamResponse:
-        headers = {
-            "ETag": f'"{self.body.etag}"',
-            "Cache-Control": "max-age=0, must-revalidate",
-            "Vary": "Accept, Accept-Encoding",
-        }
-        if self.stale:
-            headers["X-Petridish-Stale"] = reason_phrase(self.stale)
-        if any(tag.value in (self.body.etag, "*") for tag in request.if_none_match or ()):
-            return web.Response(status=304, headers=headers)
-        headers["Content-Type"] = self.body.form.value
-        if self.body.packed:
-            headers["Content-Encoding"] = "gzip"
-        return web.Response(body=self.body.data, headers=headers)
+from sandboxes.index.upstreams import Sources
 
 
 class PackumentAnswers:
@@ -62,29 +21,46 @@ class PackumentAnswers:
         self._packuments = packuments
         self._judge = judge
         self._index_url = index_url
-        self._bodies: Lru[tuple[str, ...], Body] = Lru(_ROOM)
+        self._bodies = Bodies()
 
-    async def answer(self, request: web.Request, name: str, subject: Subject) -> PackumentAnswer:
-        shown = await self._packuments.get(name)
-        view = await self._judge.packument(subject, shown)
+    async def packument(self, request: web.Request, name: str, subject: Subject, only: Sources) -> PageAnswer:
+        shown, view = await self._seen(name, subject, only)
         form = render.form_for(", ".join(request.headers.getall("Accept", [])))
-        packed = coding_for(", ".join(request.headers.getall("Accept-Encoding", []))) is not Coding.IDENTITY
-        base = self._index_url or f"{request.scheme}://{request.host}"
-        return PackumentAnswer(await self._body(shown, view, form, base, packed), shown.stale, view.withheld)
+        base, packument = self._base(request), shown.packument
+        body = await self._bodies.get(
+            f"{render.VERSION} {shown.digest} {view.digest} {base}",
+            form,
+            coding_for(", ".join(request.headers.getall("Accept-Encoding", []))),
+            len(packument.releases),
+            lambda: render.render(packument, view, form, base),
+        )
+        return PageAnswer(body, shown.stale, None, view.withheld, view.settled_until)
 
-    async def _body(self, shown: Shown, view: View, form: Form, base: str, packed: bool) -> Body:
-        key = (str(render.VERSION), shown.digest, view.digest, base, form.value, str(packed))
-        body = self._bodies.get(key)
-        if body is None:
-            work = (key, shown, view, form, base, packed)
-            in_place = len(shown.packument.releases) <= _IN_PLACE
-            body = _body(*work) if in_place else await asyncio.to_thread(_body, *work)
-            self._bodies.put(key, body, len(body.data))
-        return body
+    async def manifest(
+        self, request: web.Request, name: str, wanted: str, subject: Subject, only: Sources
+    ) -> PageAnswer:
+        """One version, by its number or by a tag. Raises `NotGivenError` for one that policy refuses."""
+        shown, view = await self._seen(name, subject, only)
+        packument = shown.packument
+        release = packument.find(view.tags.get(wanted, wanted))
+        if release is None:
+            raise UnknownError(f"version not found: {name}@{wanted}")
+        if decision := view.refused.get(release.version):
+            raise self._judge.refused(name, release.version, decision)
+        base = self._base(request)
+        body = await self._bodies.get(
+            f"{render.VERSION} {shown.digest} {release.version} {base}",
+            Form.FULL,
+            coding_for(", ".join(request.headers.getall("Accept-Encoding", []))),
+            1,
+            lambda: render.manifest(packument, release, base),
+        )
+        withheld = view.withheld if wanted in view.tags else None
+        return PageAnswer(body, shown.stale, None, withheld, view.settled_until)
 
+    async def _seen(self, name: str, subject: Subject, only: Sources) -> tuple[Shown, View]:
+        shown = await self._packuments.get(name, only)
+        return shown, await self._judge.packument(subject, shown)
 
-def _body(key: tuple[str, ...], shown: Shown, view: View, form: Form, base: str, packed: bool) -> Body:
-    data = render.render(shown.packument, view, form, base)
-    packed = packed and len(data) >= _PACK_FROM
-    etag = hashlib.sha256("\n".join(key).encode("utf-8", "replace")).hexdigest()[:32]
-    return Body(gzip.compress(data, 6, mtime=0) if packed else data, form, packed, etag)
+    def _base(self, request: web.Request) -> str:
+        return self._index_url or f"{request.scheme}://{request.host}"

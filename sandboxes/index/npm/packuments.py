@@ -1,46 +1,36 @@
-"""Packuments: asked of the upstream at most once at a time, and kept as `projects.py` keeps pages."""
+"""Packuments: asked of the upstreams at most once at a time, and kept as `projects.py` keeps pages."""
 
 import asyncio
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from dataclasses import replace as changed
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any, Final
 
+from msgspec.structs import replace
+
+from sandboxes.index import kept
 from sandboxes.index.database import Database
 from sandboxes.index.errors import UnknownError, UpstreamError
+from sandboxes.index.kept import MISSING, Known, Statements
 from sandboxes.index.lru import Lru
 from sandboxes.index.npm.packument import FORMAT, Packument
-from sandboxes.index.npm.upstream import Fresh, Registry
+from sandboxes.index.npm.upstream import Fresh, Registries
 from sandboxes.index.once import Once
-from sandboxes.index.projects import FRESH, MISSING
 from sandboxes.index.sightings import stamp
 from sandboxes.index.upstream import Missing, NotModified
+from sandboxes.index.upstreams import Sources
 
 logger = logging.getLogger(__name__)
 
-_ROOM: Final = 32 * 1024 * 1024  # bytes of all documents in memory together
+_ROOM: Final = 128 * 1024 * 1024  # bytes of all documents in memory together; the largest has half of that
 _LOAD_IN_PLACE: Final = 64 * 1024
+_MOST_ABSENT: Final = 20_000  # names that are remembered to be no package's
 
-_ROW = """
-SELECT source, format, etag, digest, missing, document IS NULL AS bare, fetched_at, checked_at,
-       extract(epoch FROM now() - checked_at)::float AS age
-FROM index_packument WHERE name = %(name)s"""
-_DOCUMENT = """
-SELECT document, digest FROM index_packument WHERE name = %(name)s AND format = %(format)s"""
-_CONFIRM = "UPDATE index_packument SET checked_at = now() WHERE name = %(name)s AND digest = %(digest)s"
-_MISSING = """
-INSERT INTO index_packument (name, source, format, etag, document, missing, digest, fetched_at, checked_at)
-VALUES (%(name)s, '', %(format)s, '', NULL, true, '', now(), now())
-ON CONFLICT (name) DO UPDATE SET missing = true, checked_at = excluded.checked_at, etag = ''"""
-_KEEP = """
-INSERT INTO index_packument (name, source, format, etag, document, missing, digest, fetched_at, checked_at)
-VALUES (%(name)s, %(source)s, %(format)s, %(etag)s, %(document)s, false, %(digest)s, %(now)s, %(now)s)
-ON CONFLICT (name) DO UPDATE SET
-    source = excluded.source, format = excluded.format, etag = excluded.etag, document = excluded.document,
-    missing = false, digest = excluded.digest, fetched_at = excluded.fetched_at,
-    checked_at = excluded.checked_at"""
+_SQL: Final = Statements("index_packument")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,85 +43,92 @@ class Shown:
 
 
 class Packuments:
-    def __init__(self, database: Database, registry: Registry | None) -> None:
-        """Without a registry what is kept is all there is."""
+    def __init__(self, database: Database, registries: Registries) -> None:
         self._database = database
-        self._registry = registry
-        self._refreshing: Once[str, Shown] = Once()
+        self._registries = registries
+        self._refreshing: Once[tuple[str, Sources], Shown] = Once()
+        self._loading: Once[str, tuple[Packument, str] | None] = Once()
+        self._absent: Lru[tuple[str, Sources], float] = Lru(
+            _MOST_ABSENT
+        )  # until when, on `monotonic`'s clock
         self._kept: Lru[str, Packument] = Lru(_ROOM)
 
-    async def get(self, name: str) -> Shown:
-        """Raises `UnknownError`, or `UpstreamError` when nothing is known and the upstream fails."""
-        row = await self._row(name)
-        if row is not None and self._is_fresh(row):
-            return await self._load(name, row)
-        return await self._refreshing.do(name, lambda: self._refresh(name))
+    async def get(self, name: str, only: Sources = None) -> Shown:
+        """Raises `UnknownError`, or `UpstreamError` when nothing is known and the upstream fails.
+
+        `only`: the registries that may hear the name.
+        """
+        known = await self._look_up(name)
+        if known is not None and known.fresh:
+            return await self._load(name, known)
+        if monotonic() < (self._absent.get((name, only)) or 0.0):
+            raise _unknown(name)
+        return await self._refreshing.do((name, only), lambda: self._refresh(name, only))
 
     async def close(self) -> None:
         await self._refreshing.close()
+        await self._loading.close()
 
-    async def _row(self, name: str) -> Mapping[str, Any] | None:
-        return await self._database.row(_ROW, {"name": name})
+    async def _look_up(self, name: str) -> Known | None:
+        return kept.known(await self._database.row(_SQL.row, {"name": name}), self._registries, FORMAT)
 
-    def _is_fresh(self, row: Mapping[str, Any]) -> bool:
-        if self._registry is None:
-            return True
-        return bool(row["format"] == FORMAT and row["age"] < (MISSING if row["missing"] else FRESH))
-
-    async def _refresh(self, name: str) -> Shown:
-        row = await self._row(name)
-        if row is not None and self._is_fresh(row):
-            return await self._load(name, row)
-        if self._registry is None:
-            raise UnknownError(
-                f"No packument of {name} is kept, and the index has no npm upstream (INDEX_NPM_UPSTREAM)."
-            )
-        readable = row is not None and row["format"] == FORMAT and not row["bare"]
+    async def _refresh(self, name: str, only: Sources) -> Shown:
+        known = await self._look_up(name)
+        if known is not None and known.fresh:  # another refresh ended between the caller's look and now
+            return await self._load(name, known)
         try:
-            answer = await self._registry.packument(name, row["etag"] if row and readable else "")
+            answer = await self._registries.packument(name, known.etag if known else "", only)
         except UpstreamError as error:
-            if row is None or not readable or row["missing"]:
+            if known is None or known.missing or not (known.readable and known.ours):
                 raise
             logger.warning("packument of %s is stale: %s", name, error)
-            shown = await self._load(name, row)
-            return replace(shown, stale=f"{error} Packument of {row['fetched_at']:%Y-%m-%dT%H:%M:%SZ}.")
+            shown = await self._load(name, known)
+            return changed(shown, stale=f"{error} Packument of {known.fetched_at:%Y-%m-%dT%H:%M:%SZ}.")
         match answer:
             case Fresh(packument, etag):
-                return await self._keep(packument, etag, row if readable else None)
+                return await self._keep(packument, etag, known)
             case Missing():
-                await self._database.rows(_MISSING, {"name": name, "format": FORMAT})
+                values = {"name": name, "format": FORMAT, "only": None if only is None else list(only)}
+                if not await self._database.rows(_SQL.missing, values):
+                    self._absent.put((name, only), monotonic() + MISSING)
                 raise _unknown(name)
-            case NotModified():
-                assert row is not None  # noqa: S101 -- only then an etag was sent
-                await self._database.rows(_CONFIRM, {"name": name, "digest": row["digest"]})
-                return await self._load(name, row)
+            case NotModified() if known is not None:
+                await self._database.rows(_SQL.confirm, {"name": name, "digest": known.digest})
+                return await self._load(name, known)
+            case _:
+                raise UpstreamError(f"The upstream index says that {name} did not change, unasked.")
 
-    async def _keep(self, packument: Packument, etag: str, row: Mapping[str, Any] | None) -> Shown:
+    async def _keep(self, packument: Packument, etag: str, known: Known | None) -> Shown:
         now = datetime.now(UTC)
-        found = await self._document(packument.name, row["digest"]) if row else None
+        found = await self._document(packument.name, known.digest) if known and known.readable else None
         former = found[0] if found else None
-        looked_at = None
-        if row and former and former.source == packument.source:
-            looked_at = row["fetched_at"] if row["missing"] else row["checked_at"]
+        # Another upstream's silence says nothing about this one.
+        looked_at = known.looked_at if known and former and former.source == packument.source else None
         packument = await asyncio.to_thread(sighted, packument, now, former, looked_at)
         document = await asyncio.to_thread(packument.document)
         digest = hashlib.sha256(document).hexdigest()
         values = {"name": packument.name, "source": packument.source, "format": FORMAT, "etag": etag}
-        await self._database.rows(_KEEP, values | {"document": document, "digest": digest, "now": now})
+        await self._database.rows(_SQL.keep, values | {"document": document, "digest": digest, "now": now})
         self._kept.put(digest, packument, len(document))
         return Shown(packument, digest)
 
-    async def _load(self, name: str, row: Mapping[str, Any]) -> Shown:
-        found = None if row["missing"] else await self._document(name, row["digest"])
+    async def _load(self, name: str, known: Known) -> Shown:
+        found = None if known.missing else await self._document(name, known.digest)
         if found is None:
             raise _unknown(name)
         return Shown(*found)
 
     async def _document(self, name: str, digest: str) -> tuple[Packument, str] | None:
-        kept = self._kept.get(digest)
-        if kept is not None:
-            return kept, digest
-        row = await self._database.row(_DOCUMENT, {"name": name, "format": FORMAT})
+        """The packument and its digest: from memory, else from the row, which may have moved on."""
+        packument = self._kept.get(digest)
+        if packument is not None:
+            return packument, digest
+        return await self._loading.do(name, lambda: self._stored(name))
+
+    async def _stored(self, name: str) -> tuple[Packument, str] | None:
+        row: Mapping[str, Any] | None = await self._database.row(
+            _SQL.document, {"name": name, "format": FORMAT}
+        )
         if row is None or row["document"] is None:
             return None
         document = row["document"]

@@ -12,7 +12,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from sandboxes.index.errors import UpstreamError
 from sandboxes.index.npm import integrity
-from sandboxes.index.npm.names import read
+from sandboxes.index.npm.names import LONGEST_TAG, read
 from sandboxes.index.npm.packument import Packument, Release
 from sandboxes.index.page import clean, utc
 
@@ -20,7 +20,6 @@ logger = logging.getLogger(__name__)
 
 MOST_VERSIONS: Final = 50_000
 _MOST_TAGS: Final = 2000
-_LONGEST_TAG: Final = 200
 _LARGEST_SHORT: Final = 256 * 1024  # characters of one manifest; real ones have a few thousand
 _LARGEST_MORE: Final = 16 * 1024  # the rest is left out above it: nothing is installed by it
 _DEEPEST: Final = 6
@@ -121,7 +120,7 @@ def _tags(value: object, versions: set[str]) -> dict[str, str]:
 
 
 def _is_tag(tag: str) -> bool:
-    return 0 < len(tag) <= _LONGEST_TAG and tag == clean(tag) and tag not in _POISON
+    return 0 < len(tag) <= LONGEST_TAG and tag == clean(tag) and tag not in _POISON
 
 
 def _address(base_url: str, value: object) -> str:

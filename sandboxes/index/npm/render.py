@@ -20,6 +20,10 @@ class Form(StrEnum):
     FULL = "application/json"
     SHORT = "application/vnd.npm.install-v1+json"
 
+    @property
+    def content_type(self) -> str:
+        return self.value
+
 
 def form_for(accept: str) -> Form:
     """npm asks for the short form by name, and takes the full one too; who names none gets the full one."""
@@ -53,6 +57,11 @@ def render(packument: Packument, view: View, form: Form, base: str) -> bytes:
     return f"{{{','.join(filter(None, members))}}}".encode()
 
 
+def manifest(packument: Packument, release: Release, base: str) -> bytes:
+    """Of one version alone, in the full form."""
+    return f"{{{_manifest(packument.name, release, Form.FULL, base)}}}".encode()
+
+
 def tarball_url(base: str, name: str, version: str) -> str:
     path = f"{quote(name, safe='@/~')}/-/{quote(filename_of(name, version), safe='~')}"
     return f"{base}/npm/{path}"
@@ -60,15 +69,19 @@ def tarball_url(base: str, name: str, version: str) -> str:
 
 def _versions(name: str, releases: list[Release], form: Form, base: str) -> Iterator[str]:
     for release in releases:
-        members = [
-            f'"name":{_json(name)}',
-            f'"version":{_json(release.version)}',
-            release.short,
-            release.more if form is Form.FULL else "",
-            f'"deprecated":{_json(release.deprecated)}' if release.deprecated else "",
-            f'"dist":{{{_dist(name, release, base)}}}',
-        ]
-        yield f"{_json(release.version)}:{{{','.join(filter(None, members))}}}"
+        yield f"{_json(release.version)}:{{{_manifest(name, release, form, base)}}}"
+
+
+def _manifest(name: str, release: Release, form: Form, base: str) -> str:
+    members = (
+        f'"name":{_json(name)}',
+        f'"version":{_json(release.version)}',
+        release.short,
+        release.more if form is Form.FULL else "",
+        f'"deprecated":{_json(release.deprecated)}' if release.deprecated else "",
+        f'"dist":{{{_dist(name, release, base)}}}',
+    )
+    return ",".join(filter(None, members))
 
 
 def _dist(name: str, release: Release, base: str) -> str:

@@ -1,34 +1,37 @@
 """Tarballs: decided, fetched once by the store's flights, and given.
 
 A packument names no sha256, which is what screening's verdicts and the record of installs go by. So a
-tarball that nobody had before is fetched whole, verified by the packument's integrity and hashed before the
-first byte leaves; then it is decided once more, by what it is. From then on its row says the sha256, and it
-is sent as any stored file.
+tarball that nobody had before is decided once more when it is here, by what it is (`first.py`). From then on
+its row says the sha256, and it is given as any other file.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, BinaryIO, Final
+from typing import Final
+from weakref import WeakValueDictionary
 
 from aiohttp import web
 
 from sandboxes.index.candidates import Stated
 from sandboxes.index.database import Database
-from sandboxes.index.errors import UnavailableError, UnknownError
-from sandboxes.index.file_answer import FileAnswer, connected
-from sandboxes.index.flight import Blob
+from sandboxes.index.errors import NotGivenError, UnavailableError, UnknownError
+from sandboxes.index.file_answer import FileAnswer, connected, unchanged
+from sandboxes.index.flight import Blob, Flight
+from sandboxes.index.npm.first import FirstAnswer
 from sandboxes.index.npm.judge import NpmJudge
 from sandboxes.index.npm.names import Asked
 from sandboxes.index.npm.packument import Packument, Release
 from sandboxes.index.npm.packuments import Packuments
-from sandboxes.index.npm.view import Stored, replacements, stated
+from sandboxes.index.npm.view import Stored, stated
 from sandboxes.index.policy.waivers import Subject
 from sandboxes.index.ranges import Span
-from sandboxes.index.recorder import Received
+from sandboxes.index.recorder import Outcome, Received
 from sandboxes.index.store import Store
 from sandboxes.index.transfers import Transfers
+from sandboxes.index.upstreams import Sources
 
 _FIND = """
 SELECT sha256, size FROM index_tarball
@@ -37,7 +40,51 @@ _KEEP = """
 INSERT INTO index_tarball (package, version, integrity, sha256, size, stored_at)
 VALUES (%(package)s, %(version)s, %(integrity)s, %(sha256)s, %(size)s, now())
 ON CONFLICT (package, version, integrity) DO NOTHING"""
-_BLOCK: Final = 1024 * 1024
+
+# Bytes up to which a tarball is whole before its answer begins: a refusal by its sha256 is then a readable 403.
+_WHOLE_FIRST: Final = 256 * 1024
+_IN_PLACE: Final = 1000  # versions; more are put in order in a thread
+
+type Note = Callable[[Outcome], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who asks for a tarball, and how; `note` writes down what comes of it, later than everything else is."""
+
+    request: web.Request
+    subject: Subject
+    note: Note
+
+    @property
+    def plain(self) -> bool:
+        """Whether the answer is the file, from its first byte on."""
+        return self.request.method == "GET" and "Range" not in self.request.headers
+
+    def present(self) -> bool:
+        return connected(self.request)
+
+
+@dataclass(frozen=True, slots=True)
+class Tarball:
+    """What a packument says of it. `replaces`: the version that its takes the place of."""
+
+    packument: Packument
+    release: Release
+    filename: str
+    replaces: str
+
+    @property
+    def key(self) -> dict[str, str]:
+        release = self.release
+        return {
+            "package": self.packument.name,
+            "version": release.version,
+            "integrity": release.digest,
+        }
+
+    def stated(self, what: Stored | None) -> Stated:
+        return stated(self.packument, self.release, self.replaces, what)
 
 
 class Tarballs:
@@ -49,56 +96,144 @@ class Tarballs:
         self._judge = judge
         self._transfers = transfers
         self._store = store
+        self._hashing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def answer(self, request: web.Request, asked: Asked, subject: Subject) -> FileAnswer:
+    async def answer(self, client: Client, asked: Asked, only: Sources) -> FileAnswer | FirstAnswer:
         """What the packument no longer lists is not given, stored or not: npm unpublishes what is bad."""
-        packument = (await self._packuments.get(asked.name)).packument
+        tarball = await self._tarball(asked, only)
+        what = await self._row(tarball)
+        about = tarball.stated(what)
+        given = await self._judge.check(client.subject, about)
+        blob = Blob(
+            tarball.release.digest,
+            what.size if what else None,
+            tarball.release.url,
+            tarball.filename,
+            await self._judge.largest(client.subject, about),
+            tarball.packument.source,
+        )
+        if what is None:
+            flight = await self._arriving(client, blob, begin=given and client.plain)
+            if flight is not None:
+                return self._first(client, tarball, blob, flight)
+            return await self._from_store(client, tarball, blob)
+        return await self._known(client, tarball, blob, what)
+
+    async def _tarball(self, asked: Asked, only: Sources) -> Tarball:
+        packument = (await self._packuments.get(asked.name, only)).packument
         release = packument.find(asked.version)
         if release is None:
             raise UnknownError(f"No {asked.filename} in the packument of {asked.name}.")
-        key = {"package": asked.name, "version": asked.version, "integrity": release.digest}
-        row = await self._database.row(_FIND, key)
-        before = replacements(packument).get(release.version, "")
-        await self._judge.check(subject, _stated(packument, release, before, row))
-        await self._fetch(request, release, asked.filename, subject.sandbox)
-        if row is None:
-            row = await self._hash(release)
-            await self._database.rows(_KEEP, key | row)
-        about = _stated(packument, release, before, row)
-        if not await self._judge.check(subject, about):
-            await self._judge.wait(subject, about)
-        received = Received(asked.version, row["sha256"], row["size"]) if request.method == "GET" else None
-        blob = Blob(release.digest, row["size"], release.url, asked.filename)
-        return FileAnswer(blob, row["size"], self._store, None, received)
+        if len(packument.releases) > _IN_PLACE:
+            await asyncio.to_thread(lambda: packument.replaced)
+        return Tarball(packument, release, asked.filename, packument.replaced.get(release.version, ""))
 
-    async def _fetch(self, request: web.Request, release: Release, filename: str, sandbox: int) -> None:
-        blob = Blob(release.digest, None, release.url, filename)
-        flight = await self._transfers.join(blob, sandbox)
-        if flight is not None:
-            await flight.kept(partial(connected, request))
-        if not await self._store.has(release.digest):
-            raise UnavailableError(
-                f"{filename} cannot be stored, and is not given unstored; try again later."
-            )
+    async def _row(self, tarball: Tarball) -> Stored | None:
+        row = await self._database.row(_FIND, tarball.key)
+        return Stored(row["sha256"], row["size"]) if row else None
 
-    async def _hash(self, release: Release) -> dict[str, Any]:
-        size = await self._store.size(release.digest) or 0
-        file = self._store.place.file(release.digest)
-        if file is not None:
-            with file:
-                return {"sha256": await asyncio.to_thread(_sha256, file), "size": size}
-        digest = hashlib.sha256()
-        async for piece in self._store.place.stream(release.digest, Span(0, size)):
-            digest.update(piece)
-        return {"sha256": digest.hexdigest(), "size": size}
+    # Tarballs that nobody had before.
 
+    async def _arriving(self, client: Client, blob: Blob, *, begin: bool) -> Flight | None:
+        """The flight to follow; None when the file is stored. `begin`: the answer may begin before that."""
+        flight = await self._transfers.join(blob, client.subject.sandbox)
+        if flight is None:
+            return None
+        await flight.opened(client.present)
+        small = flight.length is None or flight.length <= _WHOLE_FIRST
+        if small or not begin:
+            await flight.kept(client.present)
+            if await self._store.has(blob.sha256):
+                return None
+        if not begin:
+            raise UnavailableError(f"{blob.what} cannot be stored, and is not given unseen; try again later.")
+        return flight
 
-def _sha256(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(_BLOCK):
-        digest.update(block)
-    return digest.hexdigest()
+    def _first(self, client: Client, tarball: Tarball, blob: Blob, flight: Flight) -> FirstAnswer:
+        async def settle(what_it_is: Callable[[], Awaitable[Stored]]) -> None:
+            what = await self._what(tarball, what_it_is)
+            try:
+                given = await self._judge.check(client.subject, tarball.stated(what))
+            except NotGivenError as error:
+                await client.note(Outcome(refused=error.refusal.rule))
+                raise
+            if not given:
+                raise UnavailableError(f"{tarball.filename} is being screened; try again.")
+            received = Received(tarball.release.version, what.sha256, what.size)
+            await client.note(Outcome(received=received, later=True))
 
+        async def stored() -> FileAnswer:
+            await settle(partial(self._hash, blob.sha256))
+            size = await self._store.size(blob.sha256) or 0
+            return FileAnswer(blob, size, self._store, None, None, self._refetch(client, blob))
 
-def _stated(packument: Packument, release: Release, before: str, row: Mapping[str, Any] | None) -> Stated:
-    return stated(packument, release, before, Stored(row["sha256"], row["size"]) if row else None)
+        return FirstAnswer(blob, flight, settle, stored)
+
+    async def _from_store(self, client: Client, tarball: Tarball, blob: Blob) -> FileAnswer:
+        what = await self._what(tarball, partial(self._hash, blob.sha256))
+        return await self._known(client, tarball, blob, what)
+
+    async def _what(self, tarball: Tarball, what_it_is: Callable[[], Awaitable[Stored]]) -> Stored:
+        """Found out once, however many had it at the same time."""
+        lock = self._hashing.setdefault(tarball.release.digest, asyncio.Lock())
+        async with lock:
+            what = await self._row(tarball)
+            if what is None:
+                what = await what_it_is()
+                values = {"sha256": what.sha256, "size": what.size}
+                await self._database.rows(_KEEP, tarball.key | values)
+        return what
+
+    async def _hash(self, digest: str) -> Stored:
+        """Of what is stored."""
+        size, sha256 = await self._store.size(digest) or 0, hashlib.sha256()
+        async for piece in self._store.place.stream(digest, Span(0, size)):
+            sha256.update(piece)
+        return Stored(sha256.hexdigest(), size)
+
+    # Tarballs whose sha256 is known, stored or not.
+
+    async def _known(self, client: Client, tarball: Tarball, blob: Blob, what: Stored) -> FileAnswer:
+        about = tarball.stated(what)
+        if not await self._judge.check(client.subject, about):
+            await self._on_hold(client, about, blob)
+        flight = await self._under_way(client, blob)
+        if flight is not None and not await self._judge.check(client.subject, about):
+            # It may have waited for as long as a download takes: what was decided since holds for it too.
+            raise UnavailableError(f"{tarball.filename} is being screened; try again.")
+        given = client.request.method == "GET"
+        received = Received(tarball.release.version, what.sha256, what.size) if given else None
+        refetch = self._refetch(client, blob)
+        return FileAnswer(blob, what.size, self._store, flight, received, refetch)
+
+    def _refetch(self, client: Client, blob: Blob) -> Callable[[], Awaitable[Flight | None]]:
+        return partial(self._transfers.join, blob, client.subject.sandbox)
+
+    async def _on_hold(self, client: Client, about: Stated, blob: Blob) -> None:
+        """Fetches the file meanwhile, so there is something to screen, and gives none of it away."""
+        flight = await self._transfers.join(blob, client.subject.sandbox)
+        waiting = [asyncio.create_task(self._judge.wait(client.subject, about))]
+        if flight is not None:  # who waits for the verdict follows the download too, or it would be forsaken
+            waiting.append(asyncio.create_task(flight.kept(client.present)))
+        try:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def _under_way(self, client: Client, blob: Blob) -> Flight | None:
+        """The flight to follow; None when the file is stored or no bytes will leave."""
+        if client.request.method == "HEAD" or unchanged(client.request, blob):
+            return None
+        flight = await self._transfers.join(blob, client.subject.sandbox)
+        if flight is None:
+            return None
+        await flight.opened(client.present)
+        if not client.plain:
+            await flight.kept(client.present)
+        elif flight.length is None or flight.length <= _WHOLE_FIRST:
+            await flight.verified(client.present)
+        return flight

@@ -1,23 +1,24 @@
-"""The upstream registry: its packuments, and its tarballs as any other upstream's files."""
+"""The upstream registries: their packuments, and their tarballs as any other upstream's files."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
+from msgspec.structs import replace
+
 from sandboxes.errors import PetridishError
 from sandboxes.index.config import Source
-from sandboxes.index.errors import UpstreamError
+from sandboxes.index.errors import UnknownError, UpstreamError
 from sandboxes.index.npm.packument import Packument
 from sandboxes.index.npm.reading import parse
-from sandboxes.index.outbound import Outbound, Whole
-from sandboxes.index.upstream import Download, Missing, NotModified, Upstream, patience_for
+from sandboxes.index.outbound import Patience, Whole
+from sandboxes.index.upstream import Missing, NotModified, Upstream, patience_for
+from sandboxes.index.upstreams import Sources, Upstreams
 
 _LARGEST: Final = 64 * 1024 * 1024  # bytes of a packument, unpacked
 _PARSE_IN_PLACE: Final = 64 * 1024
-_PARSES: Final = 2
 _GONE: Final = (404, 410)
 
 
@@ -30,36 +31,18 @@ class Fresh:
 type Answer = Fresh | NotModified | Missing
 
 
-class Registry:
-    def __init__(self, source: Source) -> None:
-        """Needs a running loop."""
-        self.source = source
-        self._outbound = Outbound(source)
-        self._files = Upstream(source)
-        self._parsing = asyncio.Semaphore(_PARSES)
+class Registry(Upstream):
+    """Asks one registry."""
 
-    async def close(self) -> None:
-        await self._outbound.close()
-        await self._files.close()
-
-    @property
-    def mark(self) -> str:
-        return self._files.mark
-
-    async def packument(self, name: str, tag: str) -> Answer:
-        """The full form: the short one does not say when a version was published.
-
-        `tag` is what came with the one that is known ("" for none). Raises `UpstreamError`.
-        """
-        mark, _, etag = tag.partition(" ")
-        known = etag if mark == self.mark else ""
+    async def packument(self, name: str, etag: str, patience: Patience) -> Answer:
+        """The full form: the short one does not say when a version was published. Raises `UpstreamError`."""
         answer = await self._outbound.whole(
             f"{self.source.url}{quote(name, safe='@~')}",
-            {"Accept": "application/json"} | ({"If-None-Match": known} if known else {}),
-            patience_for(known=bool(tag)),
+            {"Accept": "application/json"} | ({"If-None-Match": etag} if etag else {}),
+            patience,
             lambda _: _LARGEST,
         )
-        if answer.status == 304 and known:
+        if answer.status == 304 and etag:
             return NotModified()
         if answer.status in _GONE:
             return Missing()
@@ -67,16 +50,9 @@ class Registry:
             raise UpstreamError(
                 f"The upstream index ({answer.host}) answered {answer.status} for the packument of {name}."
             )
-        packument = replace(await self._parse(name, answer), source=self.source.name)
-        return Fresh(packument, f"{self.mark} {answer.etag}" if answer.etag else "")
+        return Fresh(replace(await self._packument(name, answer), source=self.name), answer.etag)
 
-    @asynccontextmanager
-    async def file(self, url: str, what: str, source: str) -> AsyncIterator[Download]:
-        """Raises as `Upstream.file` does. `source` is this one: there is no other."""
-        async with self._files.file(url, what) as download:
-            yield download
-
-    async def _parse(self, name: str, answer: Whole) -> Packument:
+    async def _packument(self, name: str, answer: Whole) -> Packument:
         """Raises `UpstreamError`, whatever reading stumbles over."""
         try:
             if len(answer.body) <= _PARSE_IN_PLACE:
@@ -87,3 +63,31 @@ class Registry:
             raise
         except Exception as error:
             raise UpstreamError(f"The upstream's packument of {name} cannot be read.") from error
+
+
+class Registries(Upstreams):
+    """All of them, asked in the same order and by the same rules as Python's indexes."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        super().__init__(())
+        self._registries = {source.name: Registry(source) for source in sources}
+        self._upstreams.update(self._registries)
+
+    async def packument(self, name: str, tag: str, only: Sources) -> Answer:
+        """As `page` is for Python's: `tag` is what came with the one that is known."""
+        if self.offline:
+            raise UnknownError(
+                f"No packument of {name} is kept, and the index has no npm upstream (INDEX_NPM_UPSTREAM)."
+            )
+        mark, _, etag = tag.partition(" ")
+        patience = patience_for(known=bool(tag))
+        for registry in (self._registries[each.name] for each in self._of(name, only)):
+            answer = await registry.packument(name, etag if mark == registry.mark else "", patience)
+            match answer:
+                case Fresh():
+                    return Fresh(answer.packument, f"{registry.mark} {answer.etag}" if answer.etag else "")
+                case NotModified():
+                    return answer
+                case Missing():
+                    continue
+        return Missing()

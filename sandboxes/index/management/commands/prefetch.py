@@ -13,16 +13,19 @@ from django.db.models import Count
 
 from sandboxes.index import config, requirements_file
 from sandboxes.index.names import is_project
+from sandboxes.index.npm.lock_file import read_lock
+from sandboxes.index.npm.prefetch import prefetch_npm
 from sandboxes.index.prefetch import Report, Target, prefetch, prefetch_each
 from sandboxes.usage.models import Install
 
 
 class Command(BaseCommand):
-    help = "Fetches wheels, their dependencies, metadata and pages through the package index into its store."
+    help = "Fetches packages, what they need, and their pages through the package index into its store."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         what = parser.add_mutually_exclusive_group(required=True)
         what.add_argument("-r", "--requirement", type=Path, help="a file of requirements, hashes honoured")
+        what.add_argument("--npm", type=Path, metavar="package-lock.json", help="a lock file of npm")
         what.add_argument("--top", type=int, metavar="N", help="the N projects that most sandboxes installed")
         parser.add_argument(
             "--names", type=Path, help="with --top: a list of projects to take instead, the first N of it"
@@ -43,6 +46,10 @@ class Command(BaseCommand):
             wanted = requirements_file.read(options["requirement"])
             report = asyncio.run(prefetch(settings, wanted, target))
             report.failures |= dict.fromkeys(wanted.left_out, "not a name from an index: left out")
+        elif options["npm"]:
+            lock = read_lock(options["npm"])
+            report = asyncio.run(prefetch_npm(settings, lock))
+            report.failures |= dict.fromkeys(lock.left_out, "not from a registry: left out")
         else:
             report = asyncio.run(prefetch_each(settings, _names(options["top"], options["names"]), target))
         self._tell(report)

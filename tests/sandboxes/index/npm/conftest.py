@@ -4,19 +4,16 @@ import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
-import aiohttp
 import pytest
-from aiohttp import web
 
-from sandboxes.index.app import make_app
 from sandboxes.index.config import NPM, Config, Source
-from sandboxes.index.database import Database
 from sandboxes.index.models import Packument
 from sandboxes.index.models import Tarball as TarballRow
 from sandboxes.lifecycle.models import Sandbox
-from tests.sandboxes.index.conftest import PORTAL, Index, committed, database_url
+from tests.sandboxes.index.conftest import PORTAL, Index, committed, database_url, serving
 from tests.sandboxes.index.npm.registry_server import RegistryServer, Tarball, make_tarball
 
 SHORT = "application/vnd.npm.install-v1+json"
@@ -40,20 +37,29 @@ def source(registry: RegistryServer) -> Source | None:
 
 
 @pytest.fixture
-async def index(sandbox: Sandbox, source: Source | None, tmp_path: Path) -> AsyncIterator[Index]:
-    config = Config(database_url(), "127.0.0.1", 0, tmp_path / "index", (), public_url=PORTAL, npm=source)
-    runner = web.AppRunner(await make_app(config), access_log=None, shutdown_timeout=0.2)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    database = Database(config.database_url)
-    await database.open()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), auto_decompress=False
-    ) as session:
-        yield Index(url, session, database, config.folder)
-    await runner.cleanup()
-    await database.close()
+def named() -> tuple[Source, ...]:
+    """Registries besides; a test file may have its own."""
+    return ()
+
+
+@pytest.fixture
+def config(source: Source | None, named: tuple[Source, ...], tmp_path: Path) -> Config:
+    return Config(
+        database_url(),
+        "127.0.0.1",
+        0,
+        tmp_path / "index",
+        (),
+        public_url=PORTAL,
+        npm=source,
+        npm_named=named,
+    )
+
+
+@pytest.fixture
+async def index(sandbox: Sandbox, config: Config) -> AsyncIterator[Index]:
+    async with serving(config) as served:
+        yield served
     committed(_delete_all)
 
 
@@ -83,6 +89,22 @@ async def packument(index: Index, name: str = "demo", accept: str = SHORT) -> di
     assert reply.status == 200, reply.reason
     document: dict[str, Any] = json.loads(reply.body)
     return document
+
+
+@pytest.fixture
+def big(registry: RegistryServer) -> Tarball:
+    """The package `big` of about 1 MB: its answer begins before it is whole."""
+    tarball = make_tarball("big", padding=Random(1).randbytes(1_000_000))
+    registry.add(tarball)
+    return tarball
+
+
+@pytest.fixture
+async def clear_screening(index: Index) -> AsyncIterator[None]:
+    yield
+    await index.rows("DELETE FROM screening_affected")
+    await index.rows("DELETE FROM screening_advisory")
+    await index.rows("DELETE FROM screening_verdict")
 
 
 async def answers(index: Index, path: str, status: int) -> bool:

@@ -1,5 +1,6 @@
 """A real npm registry on loopback: packuments and tarballs, with some of the faults that one has."""
 
+import asyncio
 import base64
 import gzip
 import hashlib
@@ -41,7 +42,9 @@ class Tarball:
         return f"/npm/{self.name}/-/{self.name.rpartition('/')[2]}-{self.version}.tgz"
 
 
-def make_tarball(name: str = "demo", version: str = "1.0.0", **manifest: Any) -> Tarball:
+def make_tarball(
+    name: str = "demo", version: str = "1.0.0", padding: bytes = b"", **manifest: Any
+) -> Tarball:
     """An installable package whose module is its version."""
     document = {"name": name, "version": version, "main": "index.js"} | manifest
     buffer = io.BytesIO()
@@ -49,7 +52,7 @@ def make_tarball(name: str = "demo", version: str = "1.0.0", **manifest: Any) ->
         contents = {
             "package.json": json.dumps(document).encode(),
             "index.js": f"module.exports = '{version}'\n".encode(),
-        }
+        } | ({"padding": padding} if padding else {})
         for path, data in contents.items():
             entry = tarfile.TarInfo(f"package/{path}")
             entry.size = len(data)
@@ -67,6 +70,8 @@ class RegistryServer:
     manifests: dict[str, dict[str, Any]] = field(default_factory=dict)  # by "name@version"
     bodies: dict[str, bytes] = field(default_factory=dict)  # whole packuments
     data: dict[str, bytes] = field(default_factory=dict)  # by file name
+    pauses: dict[str, asyncio.Event] = field(default_factory=dict)  # what a file waits for half-way
+    lengths: bool = True  # whether it says how long a file is
     status: int = 200
     authorization: str = ""
     asked: Counter[str] = field(default_factory=Counter)
@@ -135,14 +140,26 @@ class RegistryServer:
             return web.Response(status=304)
         return web.Response(body=body, content_type="application/json", headers={"ETag": etag})
 
-    async def _file(self, request: web.Request) -> web.Response:
+    async def _file(self, request: web.Request) -> web.StreamResponse:
         filename = request.match_info["filename"]
         self.asked[filename] += 1
         known = {
             _filename(each): each.data for listed in self.packages.values() for each, _ in listed.values()
         }
         data = self.data.get(filename, known.get(filename))
-        return web.Response(status=404) if data is None else web.Response(body=data)
+        return web.Response(status=404) if data is None else await self._send(request, filename, data)
+
+    async def _send(self, request: web.Request, filename: str, data: bytes) -> web.StreamResponse:
+        response = web.StreamResponse()
+        if self.lengths:
+            response.content_length = len(data)
+        await response.prepare(request)
+        await response.write(data[: len(data) // 2])
+        if filename in self.pauses:
+            await self.pauses[filename].wait()
+        await response.write(data[len(data) // 2 :])
+        await response.write_eof()
+        return response
 
 
 def _filename(tarball: Tarball) -> str:

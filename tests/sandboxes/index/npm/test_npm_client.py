@@ -185,6 +185,34 @@ async def test_view_shows_the_full_form(npm: Npm, registry: RegistryServer, fres
     assert "2.0.0" not in shown["time"]
 
 
+@pytest.mark.usefixtures("clear_screening")
+async def test_an_install_says_nothing_frightening_and_audits(npm: Npm, index: Index, demo: Tarball) -> None:
+    """With npm's own defaults: it audits each install, and looks for funding."""
+    code, output = await npm.run("install", "demo", "--audit=true", "--fund=true")
+    assert (code, "added 1 package, and audited 2 packages" in output) == (0, True), output
+    assert "found 0 vulnerabilities" in output
+    assert not [line for line in output.splitlines() if line.startswith(("npm warn", "npm error"))]
+    await index.rows(
+        "WITH advisory AS (INSERT INTO screening_advisory (id, ecosystem, modified, malicious, severity,"
+        " summary, aliases, document, source, imported_at) VALUES ('GHSA-1', 'npm', now(), false, 3,"
+        " 'It leaks.', '{}', '{}', 'test', now()) RETURNING id) INSERT INTO screening_affected"
+        " (advisory_id, ecosystem, project, versions, ranges)"
+        """ SELECT id, 'npm', 'demo', '{}', '[[["introduced", "0"], ["fixed", "2.0.0"]]]' FROM advisory"""
+    )
+    code, output = await npm.run("audit")
+    assert code == 1
+    assert "GHSA-1: It leaks." in output
+    assert "1 high severity vulnerability" in output
+    assert f"{PORTAL}/why/npm/demo/1.0.0/" in output
+
+
+@pytest.mark.parametrize("command", [["search", "demo"], ["ping"]])
+async def test_what_is_not_here_ends_at_once_and_says_so(npm: Npm, command: list[str]) -> None:
+    code, output = await npm.run(*command)
+    assert code != 0
+    assert "This registry has packages to install and audits" in output
+
+
 async def test_wrong_credentials_end_promptly(npm: Npm, demo: Tarball) -> None:
     npm.token = "wrong"
     code, output = await npm.run("install", "demo")

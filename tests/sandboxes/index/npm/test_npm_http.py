@@ -35,14 +35,6 @@ ASKED: list[tuple[str, dict[str, str]]] = [
 ]
 
 
-@pytest.fixture
-async def clear_screening(index: Index) -> Any:
-    yield
-    await index.rows("DELETE FROM screening_affected")
-    await index.rows("DELETE FROM screening_advisory")
-    await index.rows("DELETE FROM screening_verdict")
-
-
 async def test_short_form(index: Index, registry: RegistryServer) -> None:
     demo = make_tarball(
         dependencies={"leaf": "^1"},
@@ -144,10 +136,36 @@ async def test_a_package_that_is_not_there(index: Index, registry: RegistryServe
     assert registry.asked["demo_9.0.0.tar.gz"] == 0
 
 
+async def test_made_up_names_fill_no_table(index: Index, registry: RegistryServer, demo: Tarball) -> None:
+    """But one that was there is known to be gone, and what was seen of it stays."""
+    for number in range(5):
+        await index.ask(f"/npm/made-up-{number}")
+    await index.ask("/npm/demo")
+    del registry.packages["demo"]
+    await expire(index)
+    assert (await index.ask("/npm/demo")).status == 404
+    rows = await index.rows("SELECT name, missing, document IS NOT NULL AS kept FROM index_packument")
+    assert rows == [{"name": "demo", "missing": True, "kept": True}]
+
+
+async def test_one_that_comes_back_has_been_seen_before(
+    index: Index, registry: RegistryServer, demo: Tarball
+) -> None:
+    """And what comes with it waits, whatever it claims."""
+    await index.ask("/npm/demo")
+    listed = registry.packages.pop("demo")
+    await expire(index)
+    assert (await index.ask("/npm/demo")).status == 404
+    registry.packages["demo"] = listed
+    registry.add(make_tarball(version="1.1.0"))
+    await expire(index)
+    assert list((await packument(index))["versions"]) == ["1.0.0"]
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/npm/-/npm/v1/security/advisories/bulk"),
+        ("POST", "/npm/-/npm/v1/security/audits/quick"),
         ("GET", "/npm/-/v1/search"),
         ("GET", "/npm/-/whoami"),
         ("PUT", "/npm/demo"),
@@ -155,7 +173,8 @@ async def test_a_package_that_is_not_there(index: Index, registry: RegistryServe
         ("GET", "/npm/"),
         ("GET", "/npm/.."),
         ("GET", "/npm/%2e%2e%2fhealthz"),
-        ("GET", "/npm/demo/1.0.0"),
+        ("GET", "/npm/demo/1.0.0/x"),
+        ("POST", "/npm/demo/1.0.0"),
         ("GET", "/npm/demo/-/other-1.0.0.tgz"),
         ("GET", "/npm/demo/-/demo-v1.tgz"),
         ("GET", "/npm/demo/-/demo-1.0.0+a.tgz"),
@@ -375,6 +394,25 @@ async def test_a_tarball_on_hold_is_fetched_and_waited_for(
     assert await index.rows("SELECT 1 FROM usage_install") == []
     await index.rows(JUDGED.format("'passed'"), sha256=demo.sha256)
     assert (await asking).body == demo.data
+
+
+@pytest.mark.parametrize("floor", [{"screened": True}])
+@pytest.mark.usefixtures("clear_screening")
+async def test_a_tarball_on_hold_that_was_evicted_is_fetched_again(
+    index: Index, registry: RegistryServer, demo: Tarball, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judge, "_LOOK", 0.02)
+    await index.rows(JUDGED.format("'passed'"), sha256=demo.sha256)
+    assert (await index.ask(demo.path)).body == demo.data
+    for path in (index.folder / "files").rglob(demo.digest):
+        path.unlink()
+    await index.rows("UPDATE screening_verdict SET state = 'running'")
+    asking = asyncio.create_task(index.ask(demo.path))
+    await until(lambda: index.stored == [demo.digest])
+    assert not asking.done()
+    await index.rows("UPDATE screening_verdict SET state = 'passed'")
+    assert (await asking).body == demo.data
+    assert registry.asked["demo_1.0.0.tar.gz"] == 2
 
 
 async def test_credentials_go_to_the_registry_alone(index: Index, registry: RegistryServer) -> None:

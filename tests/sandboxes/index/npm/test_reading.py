@@ -157,7 +157,7 @@ def test_tags_point_to_what_is_given(
     given["dist-tags"] = tags or given["dist-tags"]
     given["time"] |= dict.fromkeys(fresh, "2026-05-31T00:00:00Z")
     view = seen(read(given))
-    assert (view.refused, view.tags) == (frozenset(fresh), shown)
+    assert (set(view.refused), view.tags) == (set(fresh), shown)
 
 
 def test_a_tag_avoids_deprecated_versions() -> None:
@@ -179,8 +179,8 @@ def test_many_refusals_are_told_of_the_newest() -> None:
 def test_deprecated_is_what_yanked_is_elsewhere() -> None:
     given = document("1.0.0", "1.1.0")
     given["versions"]["1.1.0"]["deprecated"] = "broken"
-    assert seen(read(given)).refused == frozenset()
-    assert seen(read(given), Policy(yanked=False)).refused == {"1.1.0"}
+    assert not seen(read(given)).refused
+    assert set(seen(read(given), Policy(yanked=False)).refused) == {"1.1.0"}
 
 
 @pytest.mark.parametrize(
