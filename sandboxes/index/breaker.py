@@ -2,8 +2,9 @@
 
 Without it every client waits out the timeouts of an upstream that is down, although the answer
 (an old page, or a reason) is at hand. When the pause is over one request goes through as a probe;
-the others are still refused until it has ended. Each failed probe doubles the pause. Pure but for
-the clock.
+the others are still refused until it has ended. Each failed probe doubles the pause. What one answer
+asks for (Retry-After) may be meant for one file only, so it does not end what others do: it makes the
+pause longer, once there is one. Pure but for the clock.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from time import monotonic
 
 FAILURES = 3  # requests in a row, each with its retries
 PAUSE = 5.0  # seconds
-LONGEST_PAUSE = 60.0  # seconds
+LONGEST_PAUSE = 60.0  # seconds, whatever the origin asks for
 
 
 class Breaker:
@@ -47,7 +48,7 @@ class Breaker:
         self._failures += 1
         if self._probing:
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
-        if rest or self._probing or self._failures >= FAILURES:
+        if self._probing or self._failures >= FAILURES:
             self._closed_until = self._clock() + max(self._pause, min(rest, LONGEST_PAUSE))
         self._probing = False
 

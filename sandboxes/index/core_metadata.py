@@ -46,8 +46,13 @@ class MetadataCheck:
 
 
 def is_metadata_of(data: bytes, project: str, version: str) -> bool:
-    """Whether `data` is core metadata whose name (normalised) and version are these."""
+    """Whether `data` is core metadata whose name (normalised) and version are these, and nothing but text.
+
+    The parser takes any bytes; what is a program as well as metadata must not come this way.
+    """
     try:
+        if "\0" in data.decode():  # UTF-8, as the specification has it
+            return False
         fields, _ = parse_email(data)
         return normalise(fields["name"]) == project and Version(fields["version"]) == Version(version)
     except (LookupError, ValueError, AssertionError, RecursionError):

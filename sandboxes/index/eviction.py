@@ -22,6 +22,7 @@ _RECOUNT = 600.0  # seconds
 _RECOUNT_NEAR = 30.0  # seconds, when the limit is near: other processes store files too
 _NEAR = 0.9  # of the limit
 _DOWN_TO = 0.95  # of the limit: so that not each new file counts and evicts again
+_SHARE = 0.5  # of the limit, that one file may have at most: it is not to drive out everybody else's
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,11 @@ class Eviction:
         self._counted_at = float("-inf")
         self._turn = asyncio.Lock()
 
-    async def make_room(self, needed: int) -> bool:
-        """Whether `needed` bytes more fit, after what may go has gone."""
-        if needed > self._most:
+    async def make_room(self, size: int, held: int = 0) -> bool:
+        """Whether a file of `size` bytes fits, after what may go has gone; `held` of it are counted already."""
+        if size > self._most * _SHARE:
             return False
+        needed = size - held
         async with self._turn:
             if self._must_count(needed):
                 await asyncio.to_thread(self._count)
@@ -54,6 +56,10 @@ class Eviction:
                 return False
             self._used += needed
             return True
+
+    def give_back(self, size: int) -> None:
+        """So many bytes that room was made for will not be stored."""
+        self._used = max(self._used - size, 0)
 
     def _must_count(self, needed: int) -> bool:
         near = self._used + needed > self._most * _NEAR

@@ -1,10 +1,14 @@
-"""A file, or its metadata, as an answer: from the store with ranges, or following its flight."""
+"""A file, or its metadata, as an answer: from the store with ranges, or following its flight.
+
+A stored file may be evicted after its answer was made ready and before it is opened: then it is fetched
+again.
+"""
 
 import asyncio
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO, cast
@@ -13,9 +17,10 @@ from aiohttp import HttpVersion11, web
 
 from sandboxes.errors import PetridishError
 from sandboxes.index.errors import UnavailableError
-from sandboxes.index.flight import Blob, Flight, Part
+from sandboxes.index.flight import Blob, Flight, Part, Seat
 from sandboxes.index.ranges import Span, UnsatisfiableError, span_of
 from sandboxes.index.recorder import Received
+from sandboxes.index.storage.disk import GoneError
 from sandboxes.index.store import Store
 from sandboxes.index.withheld import Withheld
 
@@ -25,35 +30,37 @@ _AT_ONCE = 64 * 1024  # bytes that leave together with the answer's head
 _PIECE = 8 * 1024 * 1024  # bytes given to the kernel at a time …
 _TAKEN_IN = 300.0  # … and seconds in which the client has to take them
 _READ = 256 * 1024
+_REFETCHES = 2  # times
+
+type Before = Callable[[Seat, Part | memoryview], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class FileAnswer:
-    """Sends a blob. `flight` None: the blob is stored, or `size` alone answers (HEAD)."""
+    """Sends a blob. `flight` None: the blob is stored, or `size` alone answers (HEAD).
+
+    `refetch`: a flight that brings it back into the store; None: it is there again.
+    """
 
     blob: Blob
     size: int
     store: Store
     flight: Flight | None
     received: Received | None
+    refetch: Callable[[], Awaitable[Flight | None]] | None = None
 
     @property
     def withheld(self) -> Withheld | None:
         return None
 
     async def send(self, request: web.Request) -> web.StreamResponse:
-        headers = {
-            "Content-Type": "application/octet-stream",  # never by name: a .tar.gz is no encoded .tar
-            "ETag": f'"{self.blob.sha256}"',
-            "Accept-Ranges": "bytes",
-            "Cache-Control": "max-age=0, must-revalidate",  # asked for each time: each time decided and recorded
-        }
+        headers = headers_of(self.blob)
         if unchanged(request, self.blob):
             return web.Response(status=304, headers=headers)
         if self.flight is not None and self.flight.failure is not None:
             raise self.flight.failure
         if self.flight is not None and self.flight.live and request.method != "HEAD":
-            return await _follow(request, self.flight, headers)
+            return await follow(request, self.flight, headers)
         return await self._send_stored(request, headers)
 
     async def _send_stored(self, request: web.Request, headers: dict[str, str]) -> web.StreamResponse:
@@ -66,7 +73,17 @@ class FileAnswer:
         if span is not None:
             status = 206
             headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{self.size}"
+        for _ in range(_REFETCHES):
+            with suppress(GoneError):
+                return await self._send_span(request, status, headers, span or Span(0, self.size))
+            await self._bring_back(request)
         return await self._send_span(request, status, headers, span or Span(0, self.size))
+
+    async def _bring_back(self, request: web.Request) -> None:
+        """Nothing of the answer has left yet, so what goes wrong is a readable error."""
+        flight = await self.refetch() if self.refetch is not None else None
+        if flight is not None:
+            await flight.kept(partial(connected, request))
 
     async def _send_span(
         self, request: web.Request, status: int, headers: dict[str, str], span: Span
@@ -114,6 +131,15 @@ class FileAnswer:
         return span_of(request.headers.get("Range"), self.size)
 
 
+def headers_of(blob: Blob) -> dict[str, str]:
+    return {
+        "Content-Type": "application/octet-stream",  # never by name: a .tar.gz is no encoded .tar
+        "ETag": f'"{blob.sha256}"',
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "max-age=0, must-revalidate",  # asked for each time: each time decided and recorded
+    }
+
+
 def unchanged(request: web.Request, blob: Blob) -> bool:
     """Whether the client says that it has these bytes (If-None-Match)."""
     return any(tag.value in (blob.sha256, "*") for tag in request.if_none_match or ())
@@ -140,8 +166,13 @@ async def _send_file(
     return response
 
 
-async def _follow(request: web.Request, flight: Flight, headers: dict[str, str]) -> web.StreamResponse:
-    """The whole file as it arrives; when it fails, the connection is cut before the answer is complete."""
+async def follow(
+    request: web.Request, flight: Flight, headers: dict[str, str], before: Before | None = None
+) -> web.StreamResponse:
+    """The whole file as it arrives; when it fails, the connection is cut before the answer is complete.
+
+    `before`: awaited before each piece leaves; what it raises is a failure too.
+    """
     response = web.StreamResponse(headers=headers)
     if flight.length is not None:
         response.content_length = flight.length
@@ -152,6 +183,8 @@ async def _follow(request: web.Request, flight: Flight, headers: dict[str, str])
     with flight.follow(partial(connected, request)) as seat, _cut_on_failure(request):
         await response.prepare(request)
         while (piece := await seat.next()) is not None:
+            if before is not None:
+                await before(seat, piece)
             seat.sent_on(await _send(request, response, piece))
         await response.write_eof()
     return response

@@ -1,33 +1,46 @@
 """Which file a URL of ours means, what is known of it, and where its bytes come from.
 
-A file whose bytes are stored is known by its row alone, so it is decided and served when the
-upstream is down, or has dropped it. Any other file must stand on its project's page; only URLs from
-there are ever fetched.
+Only what stands on its project's page is given, stored or not: removing a file is how an upstream takes back
+what is bad, and a project that another upstream has now is another project. That page is as new as one that
+is shown; when its upstream cannot be asked, or does not answer at once, the page that is kept says what
+holds. A stored file of which no page is kept is known by its row, as long as nobody can be asked. Only URLs
+from pages are ever fetched.
 
-Policy goes by what the page says of a file, which changes: it is yanked, another version comes before
-it. The row keeps what the page said and which page that was; when the page has moved on since, the row is
+Policy goes by what the page says of a file, which changes: it is yanked, another version comes before it.
+The row keeps what the page said and which page that was; when the page has moved on since, the row is
 brought up to date before anything is decided, so page and file are decided alike.
+
+What was found holds for moments, for all who ask meanwhile: fifty clients of one file are one look-up.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from sandboxes.index import core_metadata
 from sandboxes.index.candidates import Stated, facts_of, on_page, stated_of_row
 from sandboxes.index.database import Database
-from sandboxes.index.errors import UnknownError
+from sandboxes.index.errors import UnknownError, UpstreamError
 from sandboxes.index.flight import Blob
+from sandboxes.index.lru import Lru
 from sandboxes.index.names import METADATA
+from sandboxes.index.once import Once
 from sandboxes.index.page import QUARANTINED
 from sandboxes.index.projects import Projects, Shown
 from sandboxes.index.sightings import stamp
 from sandboxes.index.store import Store
+from sandboxes.index.upstreams import Sources, Upstreams
+
+_PATIENCE = 2.0  # seconds that a stored file waits for a newer page than the one that is kept
+_HOLDS = 2.0  # seconds for which what was found is taken to be so: no longer than a page that is given again
+_MOST = 10_000  # files that are remembered
 
 _FIND = """
 SELECT file.filename, file.version, file.sha256, file.url, file.size, file.metadata_sha256, file.asked_at,
-       file.facts, file.page_digest, page.digest AS newest
+       file.facts, file.page_digest, page.digest AS newest, page.source, page.missing
 FROM index_file file LEFT JOIN index_project page ON page.name = file.project
 WHERE file.project = %(project)s AND file.filename = %(filename)s AND file.sha256 = %(sha256)s"""
 _KEEP = """
@@ -38,10 +51,6 @@ VALUES (%(project)s, %(filename)s, %(version)s, %(sha256)s, %(size)s, %(metadata
 ON CONFLICT (project, filename, sha256) DO UPDATE SET
     size = excluded.size, metadata_sha256 = excluded.metadata_sha256, url = excluded.url,
     facts = excluded.facts, page_digest = excluded.page_digest"""
-# The page does not list it any more: what it said last stays.
-_MOVED_ON = """
-UPDATE index_file SET page_digest = %(page_digest)s
-WHERE project = %(project)s AND filename = %(filename)s AND sha256 = %(sha256)s"""
 
 
 IN_WHEEL = "#metadata="  # in the URL of metadata that is to be read from a wheel
@@ -61,45 +70,101 @@ class Wanted:
         return {"project": self.project, "filename": self.filename, "sha256": self.sha256}
 
 
+type _Found = tuple[Stated, Blob]
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    until: float  # on `monotonic`'s clock
+    page: str | None  # the digest of the page by which it was found
+    found: _Found
+
+
 class Files:
-    def __init__(self, database: Database, store: Store, projects: Projects) -> None:
+    def __init__(self, database: Database, store: Store, projects: Projects, upstream: Upstreams) -> None:
         self._database = database
         self._store = store
         self._projects = projects
+        self._upstream = upstream
+        self._finding: Once[tuple[Wanted, Sources], _Found] = Once()
+        self._found: Lru[tuple[Wanted, Sources], _Held] = Lru(_MOST)
+        self._newest: Lru[str, str] = Lru(_MOST)  # the pages that were seen last, by project: their digests
 
-    async def find(self, wanted: Wanted) -> tuple[Stated, Blob]:
-        """The file and the blob wanted of it; raises `UnknownError`, or `UpstreamError` when nobody can tell."""
+    async def find(self, wanted: Wanted, only: Sources = None) -> _Found:
+        """The file and the blob wanted of it; raises `UnknownError`, or `UpstreamError` when nobody can tell.
+
+        `only`: the upstreams that may hear the name.
+        """
+        key = (wanted, only)
+        held = self._found.get(key)
+        if held is not None and monotonic() < held.until and held.page == self._newest.get(wanted.project):
+            return held.found
+        return await self._finding.do(key, lambda: self._find_and_hold(wanted, only))
+
+    def page_shown(self, shown: Shown) -> None:
+        """What was found by another page of its project holds no more."""
+        self._newest.put(shown.page.project, shown.digest)
+
+    async def close(self) -> None:
+        await self._finding.close()
+
+    async def _find_and_hold(self, wanted: Wanted, only: Sources) -> _Found:
+        until = monotonic() + _HOLDS  # counted from before: what it sees may be that old
+        found = await self._find(wanted, only)
+        self._found.put((wanted, only), _Held(until, self._newest.get(wanted.project), found))
+        return found
+
+    async def _find(self, wanted: Wanted, only: Sources) -> _Found:
         row = await self._database.row(_FIND, wanted.key)
-        if row is not None:
-            stated = await self._up_to_date(wanted, row)
+        if row is not None and await self._is_stored(wanted, row):
+            shown = await self._shown(wanted, row, only)
+            stated = await self._listed(wanted, row, shown) if shown else _by_row(wanted, row)
             blob = blob_of(stated, metadata=wanted.metadata)
-            if blob is not None and await self._store.has(blob.sha256):
+            if blob is not None:
                 return stated, blob
-        return await self._on_page(wanted)
+        return await self._on_page(wanted, only)
 
-    async def _up_to_date(self, wanted: Wanted, row: Mapping[str, Any]) -> Stated:
-        """What is known of the file by the newest page that is kept, asking no upstream."""
-        newest = row["newest"]
-        stated = stated_of_row(wanted.project, row, stamp(row["asked_at"]))
-        if not newest or row["page_digest"] == newest:
-            return stated
-        shown = await self._projects.known(wanted.project, newest)
-        if shown is None:
-            return stated
-        file = shown.page.find(wanted.filename, wanted.sha256)
-        if shown.page.status == QUARANTINED:  # its page lists nothing, and what was stored is no better
+    async def _is_stored(self, wanted: Wanted, row: Mapping[str, Any]) -> bool:
+        sha256 = row["metadata_sha256"] if wanted.metadata else row["sha256"]
+        return bool(sha256) and await self._store.has(sha256)
+
+    async def _shown(self, wanted: Wanted, row: Mapping[str, Any], only: Sources) -> Shown | None:
+        """The page by which a stored file is given; None: none is kept, and nobody can be asked."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return await self._projects.page(wanted.project, only)
+        except UnknownError:
+            if self._upstream.offline and row["newest"] is None:
+                return None
+            raise
+        except (UpstreamError, TimeoutError) as error:
+            source = row["source"] if row["newest"] else row["facts"].get("source", "")
+            if row["missing"] or not self._upstream.may_have(wanted.project, source):
+                raise _not_in_time(wanted) if isinstance(error, TimeoutError) else error from error
+            return await self._projects.known(wanted.project, row["newest"]) if row["newest"] else None
+
+    async def _listed(self, wanted: Wanted, row: Mapping[str, Any], shown: Shown) -> Stated:
+        """As its page says. Raises `UnknownError` for a file that is not on it any more."""
+        self.page_shown(shown)
+        page = shown.page
+        file = page.find(wanted.filename, wanted.sha256)
+        if page.status == QUARANTINED:  # its page lists nothing, and what was stored is no better
             raise UnknownError(
                 f"{wanted.project} is quarantined at the upstream index: nothing of it is given."
             )
-        if file is not None:
-            stated = on_page(shown.page, file)
-            await self._keep(stated, shown)
-        else:
-            await self._database.rows(_MOVED_ON, wanted.key | {"page_digest": shown.digest})
+        if file is None:
+            raise UnknownError(f"{wanted.filename} was removed from {wanted.project} at the upstream index.")
+        if (
+            row["page_digest"] == shown.digest
+        ):  # then the row says what was found out of the whole page before
+            return Stated(page.project, file, page.source, row["facts"].get("replaces", ""))
+        stated = on_page(page, file)
+        await self._keep(stated, shown)
         return stated
 
-    async def _on_page(self, wanted: Wanted) -> tuple[Stated, Blob]:
-        shown = await self._projects.page(wanted.project)
+    async def _on_page(self, wanted: Wanted, only: Sources) -> _Found:
+        shown = await self._projects.page(wanted.project, only)
+        self.page_shown(shown)
         file = shown.page.find(wanted.filename, wanted.sha256)
         stated = on_page(shown.page, file) if file else None
         blob = blob_of(stated, metadata=wanted.metadata) if stated else None
@@ -122,6 +187,14 @@ class Files:
             "page_digest": shown.digest,
         }
         await self._database.rows(_KEEP, values)
+
+
+def _by_row(wanted: Wanted, row: Mapping[str, Any]) -> Stated:
+    return stated_of_row(wanted.project, row, stamp(row["asked_at"]))
+
+
+def _not_in_time(wanted: Wanted) -> UpstreamError:
+    return UpstreamError(f"The upstream index does not say in time whether it has {wanted.filename}.")
 
 
 def blob_of(stated: Stated, *, metadata: bool = False) -> Blob | None:

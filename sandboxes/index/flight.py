@@ -24,6 +24,7 @@ from sandboxes.index.errors import UnavailableError
 from sandboxes.index.storage.window import Window
 
 HELD_BACK = 64 * 1024  # bytes
+LARGEST = 16 * 1024**3  # bytes of any file: more than packages have, and some end to what an upstream sends
 LOOK = 1.0  # seconds between looks at whether to go on
 _PIECE = 8 * 1024 * 1024  # bytes sent at a time
 _STRIDE = 512 * 1024  # bytes that arrive until followers are woken …
@@ -45,7 +46,7 @@ class Blob:
     size: int | None
     url: str
     what: str  # its name in messages
-    largest: int | None = None  # bytes it may have at most
+    largest: int = LARGEST  # bytes it may have at most, whatever its upstream says
     source: str = ""  # the upstream whose page names the URL
 
     def hasher(self) -> "hashlib._Hash":
@@ -68,6 +69,7 @@ class Flight:
         self.length = (
             blob.size
         )  # once opened: what the upstream says, if it says anything; at the end what it is
+        self.largest = blob.largest  # bytes that are taken at most
         self.failure: PetridishError | None = None
         self.written = 0
         self.window: Window | None = None
@@ -109,8 +111,9 @@ class Flight:
         """Returns when the file is in the store, or will not be; raises what went wrong."""
         await self._until(lambda: self._stored or self._over or self._passes_by, present)
 
-    def expect(self) -> None:
-        """A client was told of it, and may follow soon."""
+    def expect(self, blob: Blob) -> None:
+        """A client that wants `blob` was told of it, and may follow soon; the largest of their limits holds."""
+        self.largest = max(self.largest, blob.largest)
         self._boarding += 1
         self._boarded_at = monotonic()
 

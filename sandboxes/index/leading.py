@@ -2,6 +2,10 @@
 
 It runs on while a client is there, and shortly beyond, so one that tries again finds it. It ends early when
 nobody is left, or when it is slower than any use. When the disk fills, the rest is passed on unstored.
+
+What a page claims of a file's size costs nobody anything: room is made, and others' files go for it, only once
+the upstream has begun to answer and its length is the page's. Where it says no length, room is made
+bit by bit, for what has come.
 """
 
 import asyncio
@@ -27,6 +31,7 @@ _FULL_DISK = "The index’s disk is full: files that are not stored yet are pass
 _FORSAKEN = 10.0  # seconds without a client
 _START = 30.0  # seconds until the average speed counts
 _SLOWEST = 64 * 1024  # bytes per second on average
+_STEP = 4 * 1024 * 1024  # bytes that room is made for at a time, of a file whose length is not known
 
 
 class Origin(Protocol):
@@ -53,7 +58,9 @@ class Leader:
         self._origin = origin
         self._troubles = troubles
         self._leave = leave
-        self._reserved = False
+        self._reserved = False  # all of it has its room
+        self._held = 0  # bytes that room was made for
+        self._closed = False  # nothing more is stored
         self._discarded = False
         self._received = 0
         self._started = monotonic()
@@ -69,11 +76,11 @@ class Leader:
         try:
             self._flight.start(self._draft.descriptor)
             self._flight.grow(self._draft.inherited)
-            await self._reserve(self._blob.size)
             self._verify(await self._watched())
             self._flight.verify()
             kept = await self._keep()
         finally:
+            self._store.room.give_back(self._held - (self._received if kept else 0))
             if not kept:
                 self._discard()
             self._draft.close()
@@ -91,18 +98,29 @@ class Leader:
             self._discarded = True
             self._draft.discard()
 
-    async def _reserve(self, size: int | None) -> None:
-        """Space is taken before anything is fetched, as far as its size is known."""
-        why = await self._store.room.make(size or self._blob.largest or 0)
-        if size and not why:
+    async def _reserve(self, length: int | None) -> None:
+        """Space is taken before anything is received, as far as its length is known."""
+        roomy = await self._make_room(min(self._flight.largest, _STEP) if length is None else length)
+        if length and roomy:
             try:
-                await asyncio.to_thread(self._draft.reserve, size)
+                await asyncio.to_thread(self._draft.reserve, length)
             except FullError:
-                why = _FULL_DISK
-        self._reserved = size is not None
+                await self._close(_FULL_DISK)
+        self._reserved = length is not None
+
+    async def _make_room(self, size: int) -> bool:
+        """For `size` bytes in all; without it, nothing more is stored."""
+        why = await self._store.room.make(size, self._held)
         if why:
-            self._draft.close_to_more()
-            await self._troubles.tell(FULL, why)
+            await self._close(why)
+            return False
+        self._held = size
+        return True
+
+    async def _close(self, why: str) -> None:
+        self._closed = True
+        self._draft.close_to_more()
+        await self._troubles.tell(FULL, why)
 
     async def _watched(self) -> str:
         """The digest of all that was received, unless something says to end before."""
@@ -133,13 +151,12 @@ class Leader:
     async def _open(self, download: Download) -> None:
         if download.length is not None:
             self._check_size(download.length)
-            if self._blob.size is None:
-                await self._reserve(download.length)
-            elif download.length != self._blob.size:
+            if self._blob.size not in (None, download.length):
                 raise UpstreamError(
                     f"{self._blob.what} has {download.length} bytes upstream, "
                     f"not {self._blob.size} as its page says."
                 )
+        await self._reserve(download.length)
         self._flight.open(download.length)
 
     async def _receive(self, download: Download) -> str:
@@ -150,6 +167,8 @@ class Leader:
                 raise UpstreamError(
                     f"The upstream sends more of {self._blob.what} than its {self._flight.length} bytes."
                 )
+            if self._received > self._held and not self._closed:
+                await self._make_room(self._received + _STEP)
             await self._sink.take(chunk)
         return await self._sink.end()
 
@@ -162,8 +181,8 @@ class Leader:
         await self._flight.pass_on(chunk)
 
     def _check_size(self, size: int) -> None:
-        if self._blob.largest is not None and size > self._blob.largest:
-            raise UpstreamError(f"{self._blob.what} is larger than {self._blob.largest >> 20} MiB.")
+        if size > self._flight.largest:
+            raise UpstreamError(f"{self._blob.what} is larger than {_readable(self._flight.largest)}.")
 
     def _verify(self, digest: str) -> None:
         length = self._flight.length
@@ -174,3 +193,7 @@ class Leader:
             raise UpstreamError(
                 f"The upstream's {self._blob.what} has another {algorithm} than its page says."
             )
+
+
+def _readable(size: int) -> str:
+    return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size} bytes"

@@ -1,7 +1,9 @@
 """One GET, wherever it leads: redirects, retries, credentials, addresses, and the translation of HTTP errors.
 
 Redirects are followed here, one request each, so every hop is judged like the
-first: by `reach.py` for where it goes, and for whether credentials go along.
+first: by `reach.py` for where it goes, and by `scope.py` for whether credentials go along.
+Once they did not, they do not for the rest of the way either: where a stranger's redirect
+ends is the stranger's choice.
 
 A hop that fails before its answer begins (no connection, or "busy": 429, 502, 503,
 504) is tried again after a pause of random length, as long as the client behind it
@@ -33,6 +35,7 @@ from sandboxes.index.config import Source
 from sandboxes.index.errors import UpstreamError
 from sandboxes.index.lru import Lru
 from sandboxes.index.reach import NotAllowedError, Origin, PublicResolver, check_literal, origin_of
+from sandboxes.index.scope import Scope
 
 logger = logging.getLogger(__name__)
 
@@ -84,11 +87,11 @@ class Outbound:
     def __init__(self, source: Source) -> None:
         """Needs a running loop."""
         self._source = source
-        self._own = origin_of(URL(source.url))
-        self._trusted = {self._own, *(origin_of(URL(url)) for url in source.file_origins)}
+        self._scope = Scope(source)
+        self._trusted = {origin_of(URL(url)) for url in (source.url, *source.file_origins)}
         tls = _tls(source.authorities)
         self._inside = _session(aiohttp.DefaultResolver(), tls)
-        self._outside = _session(PublicResolver(aiohttp.DefaultResolver(), self._own), tls)
+        self._outside = _session(PublicResolver(aiohttp.DefaultResolver()), tls)
         self._breakers: Lru[Origin, Breaker] = Lru(_ORIGINS)
 
     async def close(self) -> None:
@@ -159,8 +162,11 @@ class Outbound:
     async def _following(
         self, target: URL, headers: dict[str, str], patience: Patience, unpack: bool
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        entitled = True
         for _ in range(_REDIRECTS + 1):
-            async with await self._hop(target, headers, patience, unpack) as response:
+            entitled = entitled and self._scope.covers(target, origin_of(target))
+            sent = headers | self._authorization() if entitled else headers
+            async with await self._hop(target, sent, patience, unpack) as response:
                 following = following_of(target, response.status, response.headers.get("Location"))
                 if following is None:
                     yield response
@@ -233,7 +239,7 @@ class Outbound:
         async with asyncio.timeout(max(patience.begin - monotonic(), 0.001)):
             return await self._session_for(target, origin).get(
                 target,
-                headers=headers | self._authorization(origin),
+                headers=headers,
                 timeout=timeout,
                 allow_redirects=False,
                 auto_decompress=unpack,
@@ -245,10 +251,8 @@ class Outbound:
         check_literal(target)
         return self._outside
 
-    def _authorization(self, origin: Origin) -> dict[str, str]:
-        """Credentials go to the index's own origin and nowhere else."""
-        own = origin == self._own and self._source.authorization
-        return {"Authorization": self._source.authorization} if own else {}
+    def _authorization(self) -> dict[str, str]:
+        return {"Authorization": self._source.authorization} if self._source.authorization else {}
 
 
 def _passes(error: aiohttp.ClientConnectionError) -> bool:

@@ -14,7 +14,7 @@ from sandboxes.index.storage.draft import is_abandoned
 from sandboxes.index.storage.folder import Folder
 from sandboxes.index.store import Store
 
-_POLL = 0.02  # seconds between looks at the draft
+_POLL = 0.01  # seconds between looks at the draft
 _QUIET = 0.3  # seconds without growth until it is asked whether its writer lives
 _BLOCK = 1024 * 1024
 

@@ -57,7 +57,7 @@ class Transfers:
         while not await self._store.has(blob.sha256):
             running = self._running.get(blob.sha256)
             if running is not None and running.flight.joinable:
-                running.flight.expect()
+                running.flight.expect(blob)
                 return running.flight
             own = [running.task for running in self._running.values() if running.sandbox == sandbox]
             if len(own) < _SHARE or len(self._running) < _MOST // 2:
@@ -73,7 +73,7 @@ class Transfers:
         if len(self._running) >= _MOST:
             raise UnavailableError("The index is fetching too many files at once; try again.")
         flight = Flight(blob)
-        flight.expect()
+        flight.expect(blob)
         task = asyncio.create_task(self._fly(flight))
         running = _Running(flight, task, sandbox)
         # Removed only when it has ended, so its file is in the store first: nobody can fall between the two.
@@ -117,6 +117,8 @@ class Transfers:
                 finally:
                     await lease.drop()
             await Trail(flight, self._store).run(patience)
+            if self._store.place.quick and await self._store.has(sha256):
+                break
             await asyncio.sleep(_PAUSE)
             patience = min(patience * 2, _LAST)
         await arrived(flight, self._store)

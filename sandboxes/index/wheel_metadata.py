@@ -63,7 +63,7 @@ async def metadata_of(read: Read, size: int, project: str, version: str) -> byte
         raise NotReadableError("METADATA reaches into the directory")
     data = _unpacked(member, await read(first, first + member.packed))
     if not is_metadata_of(data, project, version):
-        raise NotReadableError("METADATA is of another project or version")
+        raise NotReadableError("METADATA is of another project or version, or no text")
     return data
 
 

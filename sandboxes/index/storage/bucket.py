@@ -17,6 +17,7 @@ from obstore.store import S3Store
 from sandboxes.index.errors import UnavailableError
 from sandboxes.index.lru import Lru
 from sandboxes.index.ranges import Span
+from sandboxes.index.storage.disk import GoneError
 from sandboxes.index.storage.draft import Draft
 
 _REMEMBERED = 10_000  # sizes
@@ -74,6 +75,9 @@ class Bucket:
         try:
             result = await obstore.get_async(self._bucket, _key(sha256))
             return bytes(await result.bytes_async())
+        except FileNotFoundError as error:
+            self._sizes.drop(sha256)
+            raise GoneError from error
         except (BaseError, OSError) as error:
             raise _unavailable() from error
 
@@ -95,6 +99,9 @@ class Bucket:
             result = await obstore.get_async(self._bucket, _key(sha256), options=options)
             async for piece in result.stream(min_chunk_size=_PIECE):
                 yield bytes(piece)
+        except FileNotFoundError as error:
+            self._sizes.drop(sha256)
+            raise GoneError from error
         except (BaseError, OSError) as error:
             raise _unavailable() from error
 

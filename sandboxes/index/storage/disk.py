@@ -16,6 +16,13 @@ class FullError(Exception):
     """There is no room for these bytes on the disk."""
 
 
+class GoneError(UnavailableError):
+    """A stored file that was there a moment ago is gone: evicted, or removed. It can be fetched again."""
+
+    def __init__(self) -> None:
+        super().__init__("The file went from the index's storage just now; try again.")
+
+
 def lock(descriptor: int) -> bool:
     """Takes the file for this process, until the descriptor is closed or the process ends; False: it is taken."""
     return _flock(descriptor, fcntl.LOCK_EX)

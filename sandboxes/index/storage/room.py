@@ -21,19 +21,30 @@ class Room:
         self._folder = folder
         self._eviction = eviction
 
-    def short(self, needed: int = 0) -> bool:
-        """Whether too little of the disk would be free after `needed` more bytes."""
+    def short(self, needed: int = 0, size: int = 0) -> bool:
+        """Whether too little of the disk would be free after `needed` more bytes, of a file of `size`."""
         try:
             disk = os.statvfs(self._folder)
         except OSError as error:
             raise unavailable(error) from error
-        floor = FLOOR // _SMALL_FLOOR if 0 < needed <= _SMALL else FLOOR
+        floor = FLOOR // _SMALL_FLOOR if 0 < size <= _SMALL else FLOOR
         return disk.f_bavail * disk.f_frsize - needed < floor
 
-    async def make(self, needed: int) -> str:
-        """Makes room as far as is allowed. Why there is too little; "" when there is enough."""
-        if self.short(needed):
+    async def make(self, size: int, held: int = 0) -> str:
+        """Makes room for a file, as far as is allowed. Why there is too little; "" when there is enough.
+
+        `held`: for how much of it room was made before.
+        """
+        if self.short(size - held, size):
             return "The index’s disk has too little room left: files that are not stored yet are passed on unstored."
-        if self._eviction is not None and not await self._eviction.make_room(needed):
-            return "A file is larger than INDEX_STORAGE_MAX leaves room for: it is passed on unstored."
+        if self._eviction is not None and not await self._eviction.make_room(size, held):
+            return (
+                "A file is larger than half of INDEX_STORAGE_MAX, or that is full of what is under way: "
+                "it is passed on unstored."
+            )
         return ""
+
+    def give_back(self, size: int) -> None:
+        """What room was made for is not stored after all."""
+        if self._eviction is not None:
+            self._eviction.give_back(size)

@@ -52,6 +52,7 @@ def test_credentials_of_the_upstream_are_taken_out_and_never_shown() -> None:
         ("INDEX_FILE_ORIGINS", "files.example"),
         ("INDEX_FILE_ORIGINS", "https://me:secret@files.example"),
         ("INDEX_FILE_ORIGINS", "https://*"),
+        ("INDEX_FILE_ORIGINS", "https://files.example/a?b=c"),
         ("INDEX_UPSTREAM", "https://"),
         ("INDEX_UPSTREAM", "https://secret@["),
         ("INDEX_UPSTREAMS", "https://packages.example/simple/"),
@@ -76,8 +77,8 @@ def test_a_bad_value_is_named_in_one_line_without_secrets(name: str, value: str)
 
 def test_files_may_be_at_other_origins_that_are_named() -> None:
     assert read().sources[0].file_origins == ()
-    [named] = read(INDEX_FILE_ORIGINS="https://files.example, http://[::1]:8080/").sources
-    assert named.file_origins == ("https://files.example", "http://[::1]:8080/")
+    named = ("https://files.example", "http://[::1]:8080/", "https://files.example/user/+f/")
+    assert read(INDEX_FILE_ORIGINS=", ".join(named)).sources[0].file_origins == named
 
 
 def test_named_upstreams_come_first_in_their_order() -> None:

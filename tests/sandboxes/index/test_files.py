@@ -3,12 +3,15 @@
 import asyncio
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 import pytest
 
+from sandboxes.index import files
+from sandboxes.index.database import Database
 from sandboxes.index.flight import HELD_BACK
 from tests.sandboxes.index.conftest import Index, path_of
 from tests.sandboxes.index.patience import read_until_cut, until
@@ -19,6 +22,12 @@ from tests.sandboxes.index.wheels import Package, make_wheel
 @pytest.fixture
 def floor() -> dict[str, Any]:
     return {"sdists": True}
+
+
+@pytest.fixture
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that was found a moment ago is taken to hold still."""
+    monkeypatch.setattr(files, "_HOLDS", 0.0)
 
 
 async def until_stored(index: Index, *packages: Package) -> None:
@@ -119,6 +128,7 @@ async def test_the_end_of_a_bad_file_reaches_nobody(
     go_on.set()
     for answer in answers:
         assert await read_until_cut(answer) <= len(big.data) - HELD_BACK
+        answer.close()
     assert index.stored == []
 
 
@@ -219,6 +229,92 @@ async def test_stored_files_outlive_the_upstream_and_their_page(
     assert (missing.status, missing.reason) == (502, "The upstream index (127.0.0.1) cannot be reached.")
 
 
+@pytest.mark.usefixtures("forgetful")
+async def test_a_stored_file_that_its_page_lists_no_more_is_not_given(
+    index: Index, upstream: UpstreamServer, demo: Package
+) -> None:
+    """Nor is its metadata, its head, a part, or "you have it": that is how an upstream takes back what is bad."""
+    other = make_wheel(version="2.0")
+    upstream.add("demo", other)
+    for path in (path_of(demo), f"{path_of(demo)}.metadata", path_of(other)):
+        assert (await index.ask(path)).status == 200
+    upstream.projects["demo"] = [other]
+    await index.expire_pages()
+    for path in (path_of(demo), f"{path_of(demo)}.metadata"):
+        for method, headers in (
+            ("GET", {}),
+            ("HEAD", {}),
+            ("GET", {"Range": "bytes=0-9"}),
+            ("GET", {"If_None_Match": f'"{demo.sha256}"'}),
+        ):
+            reply = await index.ask(path, method, **headers)
+            assert reply.status == 404, (path, method, headers)
+    assert (await index.ask(path_of(demo))).reason == (
+        f"{demo.filename} was removed from demo at the upstream index."
+    )
+    assert (await index.ask(path_of(other))).body == other.data
+    await upstream.stop()  # what was said stays said
+    await index.expire_pages()
+    assert (await index.ask(path_of(demo))).status == 404
+    assert (await index.ask(path_of(other))).body == other.data
+
+
+@pytest.mark.usefixtures("forgetful")
+async def test_a_stored_file_of_a_project_that_is_gone_is_not_given(
+    index: Index, upstream: UpstreamServer, demo: Package
+) -> None:
+    assert (await index.ask(path_of(demo))).status == 200
+    del upstream.projects["demo"]
+    await index.expire_pages()
+    reply = await index.ask(path_of(demo))
+    assert (reply.status, reply.reason) == (404, "No project demo at the upstream index.")
+    await upstream.stop()
+    await index.expire_pages()
+    assert (await index.ask(path_of(demo))).status == 502
+
+
+@pytest.mark.usefixtures("forgetful")
+async def test_a_stored_file_does_not_wait_for_an_upstream_that_says_nothing(
+    index: Index, upstream: UpstreamServer, demo: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page that is kept says what holds; what the upstream says in the end holds from then on."""
+    assert (await index.ask(path_of(demo))).status == 200
+    go_on = asyncio.Event()
+    monkeypatch.setattr(files, "_PATIENCE", 0.1)
+    upstream.page_faults["demo"] = Fault(pause_at=0, go_on=go_on, times=1)
+    upstream.projects["demo"] = [make_wheel(version="2.0")]
+    await index.expire_pages()
+    assert (await index.ask(path_of(demo))).body == demo.data
+    assert upstream.asked["/simple/demo/"] == 2
+    go_on.set()
+
+    async def removed() -> bool:
+        return (await index.ask(path_of(demo))).status == 404
+
+    await until(removed)
+
+
+async def test_many_who_ask_for_one_file_are_one_look_up(
+    index: Index, upstream: UpstreamServer, demo: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cold and warm; and all are on record."""
+    asked: Counter[str] = Counter()
+    rows = Database.rows
+
+    async def counted(self: Database, statement: str, values: dict[str, Any]) -> Any:
+        if self is not index.database:
+            asked[statement] += 1
+        return await rows(self, statement, values)
+
+    await index.ask("/simple/demo/")
+    monkeypatch.setattr(Database, "rows", counted)
+    for _ in range(2):
+        replies = await asyncio.gather(*(index.ask(path_of(demo)) for _ in range(20)))
+        assert {reply.body for reply in replies} == {demo.data}
+    assert asked[files._FIND] == asked[files._KEEP] == 1
+    assert len(await index.rows("SELECT 1 FROM usage_fetch WHERE kind = 'file'")) == 40
+
+
 async def test_only_files_of_the_page_are_fetched(
     index: Index, upstream: UpstreamServer, demo: Package
 ) -> None:
@@ -259,13 +355,15 @@ OTHER = "Metadata-Version: 2.1\nName: {}\nVersion: {}\n"
         ("Name: demo\n", "is no metadata of demo 1.0"),
         ("#!/bin/sh\nexec evil\n", "is no metadata of demo 1.0"),
         (OTHER.format("demo", "1.0") + "\n" + "x" * (2 << 20), "is larger than 2 MiB"),
+        (OTHER.format("demo", "1.0") + "\nPK\x03\x04\0\0", "is no metadata of demo 1.0"),
+        (OTHER.format("demo", "1.0") + "\n\x7fELF\udcff\udcfe", "is no metadata of demo 1.0"),
     ],
 )
 async def test_metadata_must_be_of_its_file(
     index: Index, upstream: UpstreamServer, demo: Package, data: str, reason: str
 ) -> None:
-    """Also when the same bytes came as a file before: the store knows them by their hash only."""
-    evil = Package("demo-0.1.tar.gz", data.encode())
+    """And nothing else besides. Also when the same bytes came as a file before: the store knows their hash only."""
+    evil = Package("demo-0.1.tar.gz", data.encode(errors="surrogateescape"))
     upstream.add("demo", evil)
     upstream.extra[demo.filename] = {"core-metadata": {"sha256": evil.sha256}}
     upstream.faults[f"{demo.filename}.metadata"] = Fault(data=evil.data)

@@ -8,8 +8,10 @@ from pathlib import Path
 from subprocess import DEVNULL, Popen
 
 import aiohttp
+import obstore
 import pytest
 from aiohttp import web
+from obstore.store import S3Store
 from yarl import URL
 
 from sandboxes.index.app import make_app
@@ -181,6 +183,23 @@ async def test_a_link_leads_to_the_bucket_for_a_while(opened: Open, bucket: str,
     assert (await here.ask(path_of(big, "big"), "HEAD")).status == 200
     recorded = await here.rows("SELECT count(*) AS times FROM usage_fetch WHERE kind = 'file'")
     assert recorded[0]["times"] == 3
+
+
+async def test_what_a_lifecycle_rule_took_is_fetched_again(
+    opened: Open, bucket: str, upstream: UpstreamServer, big: Package
+) -> None:
+    """Though it was there a moment ago, and is taken to be there still."""
+    here, path = await opened(), path_of(big, "big")
+    await here.ask(path)
+    await until_in(bucket, big)
+    await until(lambda: not here.drafts)
+    s3 = S3Store("dishes", client_options={"allow_http": True})
+    for headers, body in (({"Range": "bytes=0-9"}, big.data[:10]), ({}, big.data)):
+        name = f"{big.sha256[:2]}/{big.sha256[2:4]}/{big.sha256}"
+        await obstore.delete_async(s3, f"wheels/{name}")
+        assert (await here.ask(path, **headers)).body == body
+        await until_in(bucket, big)
+    assert upstream.asked[f"/packages/{big.filename}"] == 3
 
 
 async def test_a_bucket_that_is_gone_is_said(opened: Open, bucket: str, big: Package) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from sandboxes.index.errors import UnavailableError, UpstreamError
 from sandboxes.index.lru import Lru
-from sandboxes.index.storage.disk import FullError
+from sandboxes.index.ranges import Span
+from sandboxes.index.storage.disk import FullError, GoneError
 from sandboxes.index.storage.draft import Draft, is_abandoned
 from sandboxes.index.store import Store
 
@@ -160,3 +161,26 @@ def test_lru_forgets_the_least_used_by_weight() -> None:
     assert lru.get("huge") is None
     lru.put("a", 5, 10)
     assert (lru.get("a"), lru.get("c")) == (5, None)
+
+
+async def test_a_folders_files_can_be_streamed_and_say_when_they_are_gone(
+    store: Store, tmp_path: Path
+) -> None:
+    draft = store.drafts.take(SHA256)
+    assert draft is not None
+    data = bytes(range(256)) * 3000
+    draft.write(0, data)
+    await store.place.keep(draft, SHA256)
+    draft.close()
+    stream = store.place.stream(SHA256, Span(10, len(data) - 10))
+    pieces = [await anext(stream)]
+    (tmp_path / "files" / SHA256[:2] / SHA256[2:4] / SHA256).unlink()
+    pieces += [piece async for piece in stream]
+    assert b"".join(pieces) == data[10:-10]
+    assert len(pieces) > 1
+    with pytest.raises(GoneError):
+        store.place.file(SHA256)
+    with pytest.raises(GoneError):
+        await store.read(SHA256)
+    with pytest.raises(GoneError):
+        await anext(store.place.stream(SHA256, Span(0, 1)))

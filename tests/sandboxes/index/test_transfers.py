@@ -4,6 +4,9 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -14,11 +17,17 @@ from django.db.models.functions import Now
 from portal import celery
 from portal.accounts.models import User
 from sandboxes.audit.models import Entry
-from sandboxes.index import flight, leading, tasks, transfers
+from sandboxes.index import files, flight, leading, tasks, transfers
+from sandboxes.index.config import source
 from sandboxes.index.errors import UnavailableError
+from sandboxes.index.flight import LARGEST, Blob, Flight
 from sandboxes.index.models import Trouble
 from sandboxes.index.storage import room, window
 from sandboxes.index.storage.leases import Leases
+from sandboxes.index.store import Store
+from sandboxes.index.transfers import Transfers
+from sandboxes.index.troubles import Troubles
+from sandboxes.index.upstreams import Upstreams
 from sandboxes.lifecycle.models import Alarm, Sandbox
 from tests.sandboxes.index.conftest import Index, committed, database_url, path_of
 from tests.sandboxes.index.patience import until
@@ -263,13 +272,73 @@ async def test_a_disk_that_others_fill_meanwhile_ends_what_reserved_nothing(
     assert upstream.asked[f"/packages/{big.filename}"] == 1
 
 
-async def test_a_file_larger_than_the_disk_is_not_written(
+async def test_a_size_that_only_a_page_claims_takes_no_room(
     index: Index, upstream: UpstreamServer, demo: Package
 ) -> None:
+    """Nor is anybody told that the disk is full."""
     upstream.extra[demo.filename] = {"size": 1 << 62}
     reply = await index.ask(path_of(demo))
     assert (reply.status, "bytes upstream, not" in reply.reason) == (502, True)
+    assert await troubles(index) == []
+
+
+async def test_a_file_larger_than_the_disk_is_not_written(
+    index: Index, upstream: UpstreamServer, big: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is known from its length, before a byte of it is there."""
+    monkeypatch.setattr(files, "Blob", partial(Blob, largest=1 << 62))
+    upstream.extra[big.filename] = {"size": 1 << 61}
+    upstream.faults[big.filename] = Fault(headers={"Content-Length": str(1 << 61)})
+    with pytest.raises(aiohttp.ClientError):  # cut where the upstream ends
+        await index.ask(path_of(big, "big"))
+    await until(lambda: not index.drafts)
+    assert index.stored == []
     assert await troubles(index) == ["index_full"]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_no_file_is_larger_than_its_limit(
+    index: Index, upstream: UpstreamServer, big: Package, monkeypatch: pytest.MonkeyPatch, chunked: bool
+) -> None:
+    """Whether its length says so, or only its bytes do, and no page said anything of its size."""
+    upstream.extra[big.filename] = {"size": None}
+    upstream.faults[big.filename] = Fault(chunked=chunked)
+    monkeypatch.setattr(files, "Blob", partial(Blob, largest=600_000))
+    with suppress(aiohttp.ClientError):  # cut, if its first bytes were on their way
+        reply = await index.ask(path_of(big, "big"))
+        assert (reply.status, "is larger than 600000 bytes" in reply.reason) == (502, True)
+    await until(lambda: not index.drafts)
+    assert index.stored == []
+
+
+def test_what_names_no_limit_has_one() -> None:
+    assert Flight(Blob("0" * 64, None, "", "")).largest == LARGEST
+
+
+async def test_the_largest_limit_of_those_who_want_it_holds(
+    index: Index, upstream: UpstreamServer, big: Package, tmp_path: Path
+) -> None:
+    go_on = asyncio.Event()
+    upstream.extra[big.filename] = {"size": None}
+    upstream.faults[big.filename] = Fault(chunked=True, pause_at=400_000, go_on=go_on)
+    store = Store(tmp_path / "other")
+    store.open()
+    leases = Leases(database_url())
+    leases.open("test")
+    origin = Upstreams((source("INDEX_UPSTREAM", upstream.url),))
+    made = Transfers(store, origin, leases, Troubles(index.database))
+    url = upstream.url.replace("/simple/", f"/packages/{big.filename}")
+    blob = Blob(big.sha256, None, url, big.filename, 500_000, "default")
+    first = await made.join(blob, 1)
+    assert first is not None
+    await first.opened(lambda: True)
+    assert await made.join(replace(blob, largest=2_000_000), 2) is first
+    go_on.set()
+    await first.kept(lambda: True)
+    assert await store.has(big.sha256)
+    await made.close()
+    await leases.close()
+    await origin.close()
 
 
 async def test_a_database_that_does_not_answer_gives_no_lease(tmp_path: Path) -> None:

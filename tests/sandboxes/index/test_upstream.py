@@ -1,12 +1,13 @@
 """The border to the upstream: where credentials go, what is tried again, and every fault an upstream can have."""
 
 import asyncio
+import ipaddress
 import json
 import socket
 import ssl
 import threading
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,8 @@ from time import sleep
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.abc import AbstractResolver, ResolveResult
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -31,7 +34,7 @@ from sandboxes.index.outbound import Patience
 from sandboxes.index.page import Page
 from sandboxes.index.upstream import Fresh, Upstream
 from tests.sandboxes.index.upstream_server import Fault, UpstreamServer
-from tests.sandboxes.index.wheels import make_wheel
+from tests.sandboxes.index.wheels import Package, make_wheel
 
 WHEEL = make_wheel()
 
@@ -90,6 +93,127 @@ async def test_credentials_go_to_the_upstreams_own_origin_only(
     upstream.faults[WHEEL.filename] = Fault(redirect=file_of(elsewhere))
     assert await fetch(asked, file_of(upstream)) == WHEEL.data
     assert "Authorization" not in elsewhere.headers[path]
+
+
+async def test_a_redirect_from_elsewhere_brings_no_credentials_back(
+    with_elsewhere: Upstream, upstream: UpstreamServer, elsewhere: UpstreamServer
+) -> None:
+    """Elsewhere says where it ends: what the credentials open there is not for it to choose."""
+    elsewhere.faults[WHEEL.filename] = Fault(redirect=file_of(upstream))
+    assert await fetch(with_elsewhere, file_of(elsewhere)) == WHEEL.data
+    upstream.projects["other"] = [Package("other-1.0-py3-none-any.whl", WHEEL.data)]
+    upstream.faults["other-1.0-py3-none-any.whl"] = Fault(redirect=file_of(elsewhere))
+    there_and_back = file_of(upstream).replace(WHEEL.filename, "other-1.0-py3-none-any.whl")
+    assert await fetch(with_elsewhere, there_and_back) == WHEEL.data
+    assert upstream.headers["/packages/other-1.0-py3-none-any.whl"]["Authorization"]
+    assert "Authorization" not in upstream.headers[f"/packages/{WHEEL.filename}"]
+
+
+@pytest.fixture
+async def shared_host() -> AsyncIterator[tuple[str, dict[str, str]]]:
+    """A host that carries more than one index: its URL, and the credentials that each path was asked with."""
+    shown: dict[str, str] = {}
+
+    async def answer(request: web.Request) -> web.Response:
+        shown[request.raw_path] = request.headers.get("Authorization", "")
+        return web.Response(body=WHEEL.data)
+
+    app = web.Application()
+    app.router.add_get("/{rest:.*}", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}", shown
+    await runner.cleanup()
+
+
+INDEXES = [
+    ("/user/index/+simple/", "/user/index/+f/ab/demo.whl", "/other/index/+f/ab/demo.whl"),
+    ("/artifactory/api/pypi/repo/simple/", "/artifactory/api/pypi/repo/packages/x", "/artifactory/api/users"),
+    ("/repository/pypi/simple/", "/repository/pypi/packages/demo/x", "/repository/pypi-secret/x"),
+    ("/pypi/account/", "/pypi/account/-/x", "/pypi/"),
+]
+
+
+@pytest.mark.parametrize(("index", "inside", "outside"), INDEXES)
+async def test_credentials_go_to_the_indexs_own_directory_only(
+    shared_host: tuple[str, dict[str, str]], index: str, inside: str, outside: str
+) -> None:
+    host, shown = shared_host
+    base = inside.rsplit("/", 2)[0]
+    leading_out = [
+        f"{base}/../../secret",
+        f"{base}/..%2F..%2Fsecret",
+        f"{base}/%2e%2e/%2e%2e/secret",
+        f"{base}/%252e%252e/secret",
+        f"{base}/..;a=b/secret",
+        f"{base}/..%5csecret",
+    ]
+    made = Upstream(source("INDEX_UPSTREAM", f"{host}{index}".replace("://", "://me:secret@")))
+    for path in (inside, outside, *leading_out):
+        assert await fetch(made, f"{host}{path}") == WHEEL.data
+    await made.close()
+    assert shown.pop(inside) == aiohttp.encode_basic_auth("me", "secret")
+    assert len(shown) == 7
+    assert set(shown.values()) == {""}
+
+
+async def test_an_operator_can_name_further_directories_of_the_same_host(
+    shared_host: tuple[str, dict[str, str]],
+) -> None:
+    """As where an index inherits files from another one on its host."""
+    host, shown = shared_host
+    made = Upstream(
+        replace(
+            source("INDEX_UPSTREAM", f"{host}/user/index/+simple/".replace("://", "://me:secret@")),
+            file_origins=(f"{host}/team/mirror/+f",),
+        )
+    )
+    for path in ("/team/mirror/+f/ab/x", "/team/mirror/+files", "/team/mirror/+f/../x"):
+        assert await fetch(made, f"{host}{path}") == WHEEL.data
+    await made.close()
+    assert [path for path, authorization in shown.items() if authorization] == ["/team/mirror/+f/ab/x"]
+
+
+async def test_a_name_that_leads_to_the_upstreams_inside_address_is_not_the_upstream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One inside address may carry many names; only those that an operator named are asked for there."""
+    asked: list[str] = []
+    looked_up: Callable[..., Awaitable[list[ResolveResult]]] = aiohttp.DefaultResolver.resolve
+
+    async def to_loopback(
+        self: AbstractResolver, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await looked_up(self, "127.0.0.1", port, family)
+        return [ResolveResult(**{**each, "hostname": host}) for each in found]
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.host.partition(":")[0])
+        return web.Response(body=WHEEL.data)
+
+    monkeypatch.setattr(aiohttp.DefaultResolver, "resolve", to_loopback)
+    # As if loopback were an address of the company's network.
+    monkeypatch.setattr(ipaddress.IPv4Address, "is_loopback", False)
+    app = web.Application()
+    app.router.add_get("/{rest:.*}", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = runner.addresses[0][1]
+    made = Upstream(
+        replace(
+            source("INDEX_UPSTREAM", f"http://index.example:{port}/simple/"),
+            file_origins=(f"http://files.example:{port}",),
+        )
+    )
+    for host in ("index.example", "files.example"):
+        assert await fetch(made, f"http://{host}:{port}/x") == WHEEL.data
+    with pytest.raises(UpstreamError, match=NOT_ALLOWED):
+        await fetch(made, f"http://admin.example:{port}/x")
+    await made.close()
+    await runner.cleanup()
+    assert asked == ["index.example", "files.example"]
 
 
 async def test_errors_name_the_host_and_no_more(asked: Upstream, upstream: UpstreamServer) -> None:
@@ -280,15 +404,22 @@ async def test_an_answer_that_will_stay_the_same_is_not_asked_for_again(
 
 
 @pytest.mark.parametrize("retry_after", ["3600", "Fri, 31 Dec 2100 23:59:59 GMT"])
-async def test_an_upstream_that_wants_to_be_left_alone_for_long_is(
+async def test_an_upstream_that_wants_to_be_left_alone_for_long_is_not_asked_again_by_itself(
     asked: Upstream, upstream: UpstreamServer, at_once: None, retry_after: str
 ) -> None:
+    """And what it says of one page does not end everybody else's."""
     upstream.page_faults["demo"] = Fault(status=429, headers={"Retry-After": retry_after})
-    with pytest.raises(UpstreamError, match="answered 429"):
-        await asked.page("demo", "")
+    for times in (1, 2):
+        with pytest.raises(UpstreamError, match="answered 429"):
+            await asked.page("demo", "")
+        assert upstream.asked[PAGE] == times
+    assert await fetch(asked, file_of(upstream)) == WHEEL.data
+    for times in (3, 4, 5):
+        with pytest.raises(UpstreamError, match="answered 429"):
+            await asked.page("demo", "")
+        assert upstream.asked[PAGE] == times
     with pytest.raises(UpstreamError, match="left alone"):
-        await asked.page("demo", "")
-    assert upstream.asked[PAGE] == 1
+        await fetch(asked, file_of(upstream))
 
 
 async def test_a_short_retry_after_is_waited_for(

@@ -199,6 +199,34 @@ async def test_a_page_does_not_outlive_the_rule_that_another_upstream_has_the_na
     assert row["source"] == "ours"
 
 
+async def test_nor_does_a_stored_file(
+    index: Index,
+    moved: list[web.AppRunner],
+    ours: UpstreamServer,
+    mirror: UpstreamServer,
+    upstream: UpstreamServer,
+) -> None:
+    """However it is asked for, and also while ours is down; the same file at ours is given."""
+    wheel, same = make_wheel("acme_tool", "99.0"), make_wheel("acme_tool", "1.0")
+    upstream.add("acme-tool", wheel, same)
+    paths = [f"/files/acme-tool/{each.sha256}/{each.filename}" for each in (wheel, same)]
+    for path in (*paths, f"{paths[0]}.metadata"):
+        assert (await index.ask(path)).status == 200
+    ours.add("acme-tool", same)
+    ours.page_status = 500
+    again = await restarted(index, moved, sources_of(ours, mirror, upstream))
+    assert {(await again.ask(path)).status for path in (*paths, f"{paths[0]}.metadata")} == {502}
+    await index.rows("DELETE FROM index_project")  # nor when nothing is known but the file
+    assert (await again.ask(paths[0])).status == 502
+    ours.page_status = 200
+    for path in (paths[0], f"{paths[0]}.metadata"):
+        assert (await again.ask(path)).status == 404
+        assert (await again.ask(path, "HEAD")).status == 404
+    assert (await again.ask(paths[1])).body == same.data
+    [row] = await index.rows("SELECT facts FROM index_file WHERE version = '1.0'")
+    assert row["facts"]["source"] == "ours"
+
+
 async def test_offline_what_is_stored_is_served_as_it_is(
     index: Index, moved: list[web.AppRunner], upstream: UpstreamServer
 ) -> None:
@@ -272,6 +300,23 @@ def test_each_failed_probe_doubles_the_pause_up_to_a_limit() -> None:
     assert pauses == [5, 10, 20, 40, LONGEST_PAUSE, LONGEST_PAUSE]
 
 
+@pytest.mark.parametrize(
+    ("rest", "pause"), [(0.0, PAUSE), (1.0, PAUSE), (30.0, 30.0), (3600.0, LONGEST_PAUSE)]
+)
+def test_what_the_origin_asks_for_makes_the_pause_longer_and_brings_none_about(
+    rest: float, pause: float
+) -> None:
+    clock = Clock()
+    breaker = Breaker(clock)
+    for _ in range(FAILURES):
+        assert breaker.enter()
+        breaker.failed(rest)
+    clock.now += pause - 0.5
+    assert not breaker.enter()
+    clock.now += 0.5
+    assert breaker.enter()
+
+
 def test_a_success_between_failures_keeps_it_closed() -> None:
     breaker = Breaker(Clock())
     for _ in range(FAILURES * 3):
@@ -283,7 +328,8 @@ def test_a_success_between_failures_keeps_it_closed() -> None:
 def test_a_probe_whose_client_hung_up_makes_room_for_another() -> None:
     clock = Clock()
     breaker = Breaker(clock)
-    breaker.failed(rest=1.0)
+    for _ in range(FAILURES):
+        breaker.failed()
     clock.now += PAUSE
     assert breaker.enter()
     breaker.left()

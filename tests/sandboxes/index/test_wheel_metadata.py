@@ -144,3 +144,12 @@ async def test_any_damage_is_refused_or_changes_nothing(data: st.DataObject) -> 
 async def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     with pytest.raises(NotReadableError):
         await read(data)
+
+
+@pytest.mark.parametrize("more", [b"\n\0", b"\nPK\3\4\0", b"\n\xff\xfe", b"\n\x7fELF\x80"])
+async def test_metadata_is_text_and_nothing_else(more: bytes) -> None:
+    """It leaves without an install on record, so it must not be a program as well."""
+    assert is_metadata_of(GOOD + "\nDémo, 日本語\n".encode(), "demo", "1.0")
+    assert not is_metadata_of(GOOD + more, "demo", "1.0")
+    with pytest.raises(NotReadableError, match="another project or version"):
+        await read(zipped((NAME, GOOD + more)))
