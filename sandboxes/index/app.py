@@ -21,6 +21,7 @@ from sandboxes.index.projects import Projects
 from sandboxes.index.provenance import Provenances
 from sandboxes.index.quick import Quick
 from sandboxes.index.recorder import Recorder
+from sandboxes.index.returns import Returns
 from sandboxes.index.routes import Routes
 from sandboxes.index.storage.leases import Leases
 from sandboxes.index.store import Store
@@ -47,11 +48,10 @@ async def make_app(config: Config, gate: Gate | None = None) -> web.Application:
     origin = WheelOrigin(store, upstream)
     transfers = Transfers(store, origin, leases, Troubles(database))
     book = Book(database, Listener(config.database_url))
-    judge = Judge(book, Advisor(database), config.public_url)
+    judge = Judge(book, Advisor(database), config.public_url, Returns(database))
     extraction = Extraction(database, store, projects, origin, transfers)
-    answers = Answers(
-        judge, projects, Files(database, store, projects), transfers, store, extraction, config.url
-    )
+    files = Files(database, store, projects, upstream)
+    answers = Answers(judge, projects, files, transfers, store, extraction, config.url)
     npm = Npm(config, database, store, leases, book)
     recorder, tally = Recorder(database), Tally(database)
     quick = Quick(book, tally)
@@ -68,6 +68,7 @@ async def make_app(config: Config, gate: Gate | None = None) -> web.Application:
         await tally.close()
         await extraction.close()
         await book.close()
+        await files.close()
         await transfers.close()
         await npm.close()
         await leases.close()

@@ -20,8 +20,12 @@ from sandboxes.index.policy.patterns import Pattern, parse
 DEFAULT = "default"  # the name of the upstream that INDEX_UPSTREAM means
 NO_UPSTREAM = "none"  # INDEX_UPSTREAM's value for none at all
 NPM = "npm"  # the name of npm's upstream
+UPSTREAMS = "INDEX_UPSTREAMS"
+NPM_UPSTREAMS = "INDEX_NPM_UPSTREAMS"
 
-_ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?")
+_ORIGIN = re.compile(
+    r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~+/-]*)?"
+)
 _NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9._/-]*)?")
 _SIZE = re.compile(r"([0-9]{1,15})\s*((?:[KMGT](?:iB|B)?|B)?)", re.IGNORECASE)
@@ -35,7 +39,8 @@ class Source:
 
     url: str
     authorization: str = field(default="", repr=False)
-    file_origins: tuple[str, ...] = ()  # where its files may be besides, though the addresses are not public
+    # Where its files may be besides, though the addresses are not public; on its own host with credentials.
+    file_origins: tuple[str, ...] = ()
     name: str = DEFAULT
     names: tuple[Pattern, ...] = ()  # it alone has these projects, and no others; empty: any
     authorities: Path | None = None  # certificate authorities trusted besides the system's
@@ -54,7 +59,13 @@ class Config:
     storage_redirect: bool = False  # sandboxes get files from the bucket itself
     storage_max: int | None = None  # bytes of `folder`'s files
     processes: int = 2  # that serve, each on a core of its own
-    npm: Source | None = None  # npm's registry; None: nothing of npm but what is kept
+    npm: Source | None = None  # npm's registry; None: no public one
+    npm_named: tuple[Source, ...] = ()  # other registries, as `sources` has other indexes
+
+    @property
+    def npm_sources(self) -> tuple[Source, ...]:
+        """In the order in which they are asked; empty: nothing of npm but what is kept."""
+        return (*self.npm_named, *((self.npm,) if self.npm else ()))
 
 
 def read(
@@ -79,6 +90,7 @@ def read(
         ),
         processes=_processes(environ.get("INDEX_PROCESSES") or "2"),
         npm=npm(environ, npm_registry),
+        npm_named=named(environ, NPM_UPSTREAMS),
         **storage(environ),
     )
 
@@ -122,16 +134,19 @@ def sources(
     environ: Mapping[str, str], pip_index: Callable[[], str] = configured_index
 ) -> tuple[Source, ...]:
     """The named ones in the order they are written, then the default one."""
-    named = [_named(part, environ) for part in environ.get("INDEX_UPSTREAMS", "").split(";") if part.strip()]
     default = environ.get("INDEX_UPSTREAM", "")
-    if default.strip().lower() != NO_UPSTREAM:
-        named.append(_complete(source("INDEX_UPSTREAM", default or pip_index()), environ))
-    names = [each.name for each in named]
+    if default.strip().lower() == NO_UPSTREAM:
+        return named(environ)
+    return (*named(environ), _complete(source("INDEX_UPSTREAM", default or pip_index()), environ))
+
+
+def named(environ: Mapping[str, str], variable: str = UPSTREAMS) -> tuple[Source, ...]:
+    """The upstreams that `variable` names, in the order they are written."""
+    found = [_named(part, environ, variable) for part in environ.get(variable, "").split(";") if part.strip()]
+    names = [each.name for each in found]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise InvalidInputError(
-            f"INDEX_UPSTREAMS names {twice} more than once; give each upstream its own name."
-        )
-    return tuple(named)
+        raise InvalidInputError(f"{variable} names {twice} more than once; give each upstream its own name.")
+    return tuple(found)
 
 
 def npm(environ: Mapping[str, str], npm_registry: Callable[[], str] = configured_registry) -> Source | None:
@@ -142,47 +157,51 @@ def npm(environ: Mapping[str, str], npm_registry: Callable[[], str] = configured
         url = "" if offline else npm_registry()
     if not url or url.strip().lower() == NO_UPSTREAM:
         return None
-    return _complete(source("INDEX_NPM_UPSTREAM", url), environ, NPM)
+    return _complete(source("INDEX_NPM_UPSTREAM", url), environ, NPM, prefix="INDEX_NPM_UPSTREAM")
 
 
-def _named(text: str, environ: Mapping[str, str]) -> Source:
+def _named(text: str, environ: Mapping[str, str], variable: str) -> Source:
     """``NAME=URL [names=PATTERN,PATTERN]``."""
     first, *options = text.split()
     name, equals, url = first.partition("=")
     if not (equals and _NAME.fullmatch(name)) or name in (DEFAULT, NPM):
         raise InvalidInputError(
-            "INDEX_UPSTREAMS has a part without a name; write NAME=https://HOST/simple/ [names=acme-*], "
+            f"{variable} has a part without a name; write NAME=https://HOST/simple/ [names=acme-*], "
             f"with semicolons between and no upstream named {DEFAULT} or {NPM}."
         )
-    return _complete(source("INDEX_UPSTREAMS", url), environ, name, _names(name, options))
+    return _complete(source(variable, url), environ, name, _names(name, options, variable), variable[:-1])
 
 
-def _names(name: str, options: list[str]) -> tuple[Pattern, ...]:
+def _names(name: str, options: list[str], variable: str) -> tuple[Pattern, ...]:
     patterns: list[Pattern] = []
     for option in options:
         key, _, value = option.partition("=")
         parts = [part for part in value.split(",") if part]
         if key != "names" or not parts:
             raise InvalidInputError(
-                f"INDEX_UPSTREAMS says something of {name} that is not names=PATTERN,PATTERN (no spaces in it)."
+                f"{variable} says something of {name} that is not names=PATTERN,PATTERN (no spaces in it)."
             )
-        patterns += [_pattern(part) for part in parts]
+        patterns += [_pattern(part, variable) for part in parts]
     return tuple(patterns)
 
 
-def _pattern(text: str) -> Pattern:
-    pattern = parse(text, Ecosystem.PYPI)
+def _pattern(text: str, variable: str) -> Pattern:
+    pattern = parse(text, Ecosystem.NPM if variable == NPM_UPSTREAMS else Ecosystem.PYPI)
     if pattern.versions:
-        raise InvalidInputError(f"INDEX_UPSTREAMS limits {text} to versions; an upstream has whole projects.")
+        raise InvalidInputError(f"{variable} limits {text} to versions; an upstream has whole projects.")
     return pattern
 
 
 def _complete(
-    made: Source, environ: Mapping[str, str], name: str = DEFAULT, names: tuple[Pattern, ...] = ()
+    made: Source,
+    environ: Mapping[str, str],
+    name: str = DEFAULT,
+    names: tuple[Pattern, ...] = (),
+    prefix: str = "INDEX_UPSTREAM",
 ) -> Source:
     """With what other variables say of it: credentials, file origins, authorities."""
-    suffix = "" if name == DEFAULT else f"_{name.upper().replace('-', '_')}"
-    variable = "INDEX_NPM_UPSTREAM_AUTH" if name == NPM else f"INDEX_UPSTREAM{suffix}_AUTH"
+    suffix = "" if name in (DEFAULT, NPM) else f"_{name.upper().replace('-', '_')}"
+    variable = f"{prefix}{suffix}_AUTH"
     return Source(
         url=made.url,
         authorization=_authorization(variable, environ.get(variable, "")) or made.authorization,
@@ -228,7 +247,7 @@ def _file_origins(text: str) -> tuple[str, ...]:
     for origin in origins:
         if not _ORIGIN.fullmatch(origin):
             raise InvalidInputError(
-                "INDEX_FILE_ORIGINS names something that is no origin; set it to https://HOST[:PORT], …"
+                "INDEX_FILE_ORIGINS names something that is no origin; set it to https://HOST[:PORT][/PATH/]."
             )
     return origins
 

@@ -47,6 +47,10 @@ class NotGivenError(RefusedError):
         self.refusal = refusal
 
 
+class NameNotGivenError(NotGivenError):
+    """The same of a whole project, whose page nobody may be asked for."""
+
+
 class NotAcceptableError(PermanentError):
     """The client accepts none of the forms a page has."""
 

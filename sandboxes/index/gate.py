@@ -5,6 +5,7 @@ so no rule can hold for one and be forgotten for another. An answer is prepared
 before it is recorded (what it is must be known to be written down) and sent
 after; nothing of it leaves in between. What is refused is recorded too. A page
 asked for again within moments is answered by `quick.py`, with what passed here.
+Who asks for more at once than a sandbox's share is told to come back, before anything is looked at.
 """
 
 from collections.abc import Awaitable, Callable
@@ -14,12 +15,14 @@ from typing import Protocol
 
 from aiohttp import web
 
+from sandboxes.index.book import Edition
 from sandboxes.index.client import client_of
 from sandboxes.index.errors import NotGivenError, UnauthenticatedError
 from sandboxes.index.identity import Identities, Visitor
 from sandboxes.index.page_answer import PageAnswer
 from sandboxes.index.quick import Basis, Quick
 from sandboxes.index.recorder import Ask, Outcome, Received, Recorder
+from sandboxes.index.shares import Shares
 from sandboxes.index.tally import Repeated
 from sandboxes.index.withheld import Withheld
 
@@ -43,22 +46,34 @@ class Gate:
         self._identities = identities
         self._recorder = recorder
         self._quick = quick
+        self._shares = Shares()
 
     async def serve(
         self, request: web.Request, ask: Ask, prepare: Callable[[Visitor], Awaitable[Answer]]
     ) -> web.StreamResponse:
         edition = self._quick.edition if self._quick else None
         visitor = await self._identities.of(request.headers.get("Authorization"))
+        async with self._shares.place(visitor.sandbox):
+            return await self._served(request, ask, prepare, visitor, edition)
+
+    async def _served(
+        self,
+        request: web.Request,
+        ask: Ask,
+        prepare: Callable[[Visitor], Awaitable[Answer]],
+        visitor: Visitor,
+        edition: Edition | None,
+    ) -> web.StreamResponse:
         try:
             answer = await prepare(visitor)
         except NotGivenError as error:
-            await self._record(request, visitor, ask, Outcome(refused=error.refusal.rule))
+            await self.record(request, visitor, ask, Outcome(refused=error.refusal.rule))
             raise
         except Exception:  # foreseen or not: what was asked for is on record, and the error goes on its way
-            await self._record(request, visitor, ask, Outcome())
+            await self.record(request, visitor, ask, Outcome())
             raise
         outcome = Outcome(received=answer.received, withheld=answer.withheld)
-        await self._record(request, visitor, ask, outcome)
+        await self.record(request, visitor, ask, outcome)
         response = await answer.send(request)
         if self._quick and isinstance(answer, PageAnswer) and not answer.stale:
             basis = Basis(edition, self._until(visitor, answer))
@@ -75,7 +90,7 @@ class Gate:
             return known
         return min(known, monotonic() + (answer.settled_until - datetime.now(UTC)).total_seconds())
 
-    async def _record(self, request: web.Request, visitor: Visitor, ask: Ask, outcome: Outcome) -> None:
+    async def record(self, request: web.Request, visitor: Visitor, ask: Ask, outcome: Outcome) -> None:
         client = client_of(request.headers.get("User-Agent"))
         try:
             await self._recorder.record(visitor, client, ask, outcome)

@@ -2,31 +2,33 @@
 
 A file that is to be screened first is held: who asks waits a little in the request, is then told to come back,
 and after `_RETURNS` times is told to come back later and by hand. pip and Poetry do not wait for ever,
-and a client that is told "try again" for ever shows nobody why.
+and a client that is told "try again" for ever shows nobody why. Of one sandbox only so many wait.
 """
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Final
 
-from sandboxes.index import refusals
+from sandboxes.index import own_names, refusals
 from sandboxes.index.book import Book
 from sandboxes.index.candidates import Stated, candidate
-from sandboxes.index.errors import NotGivenError, UnavailableError
+from sandboxes.index.errors import NameNotGivenError, NotGivenError, Refusal, UnavailableError
 from sandboxes.index.knowledge import Advisor
-from sandboxes.index.lru import Lru
 from sandboxes.index.policy.decide import Decision, Verdict, decide
 from sandboxes.index.policy.facts import Candidate, Ecosystem
 from sandboxes.index.policy.waivers import Subject
 from sandboxes.index.projects import Shown
+from sandboxes.index.returns import Returns
+from sandboxes.index.upstreams import Sources
 from sandboxes.index.views import View, Views
 
 _WAIT = 12.0  # seconds in a request; Poetry gives up after 15
 _LOOK = 0.5  # seconds between looks at the verdict
 _RETURNS: Final = 4  # times a client is told to come back
-_REMEMBERED: Final = 10_000  # files on hold, each for one sandbox
+_MOST_WAITING = 32  # requests of one sandbox; the next is told to come back at once
 
 
 class Judge:
@@ -34,12 +36,36 @@ class Judge:
 
     ecosystem = Ecosystem.PYPI
 
-    def __init__(self, book: Book, advisor: Advisor, public_url: str) -> None:
+    def __init__(self, book: Book, advisor: Advisor, public_url: str, returns: Returns) -> None:
         self._book = book
         self._advisor = advisor
         self._public_url = public_url
         self._views = Views(public_url)
-        self._returns: Lru[tuple[int, str], int] = Lru(_REMEMBERED)
+        self._returns = returns
+        self._waiting: Counter[int] = Counter()  # by sandbox
+
+    async def sources(self, subject: Subject, project: str) -> Sources:
+        """The upstreams that may hear the name; None: all that may have it."""
+        edition = await self._book.current()
+        policy = edition.rules.ruling(subject, self.ecosystem, project).policy
+        return own_names.sources_of(policy, project) if policy.internal else None
+
+    def own_name(self, project: str, version: str) -> NotGivenError:
+        """For whoever asks for a file of a name of the company's own of which nothing is known."""
+        version = own_names.ANY if version == own_names.VERSION else version
+        return NotGivenError(self._own_name(project, version))
+
+    def own_project(self, project: str) -> NameNotGivenError:
+        """For whoever asks for its page."""
+        return NameNotGivenError(self._own_name(project, own_names.ANY))
+
+    def _own_name(self, project: str, version: str) -> Refusal:
+        why = refusals.why_url(self._public_url, self.ecosystem.value, project, version)
+        return refusals.refusal(own_names.refusal_of(project), why)
+
+    async def expect(self, project: str) -> None:
+        """Has at hand what is known of a project, so that its page need not wait for it."""
+        await self._advisor.about(await self._book.current(), self.ecosystem, project)
 
     async def view(self, subject: Subject, shown: Shown) -> View:
         project = shown.page.project
@@ -67,19 +93,29 @@ class Judge:
 
     async def wait(self, subject: Subject, stated: Stated) -> None:
         """Returns when a file that was on hold may be given. Raises `NotGivenError` or `UnavailableError`."""
-        end = monotonic() + _WAIT
-        while monotonic() < end:
-            await asyncio.sleep(_LOOK)
-            if await self.check(subject, stated):
-                self._returns.drop((subject.sandbox, stated.file.sha256))
-                return
-        await self._send_away(subject, stated)
+        if not await self._opens(subject, stated):
+            await self._send_away(subject, stated)
+
+    async def _opens(self, subject: Subject, stated: Stated) -> bool:
+        sandbox = subject.sandbox
+        if self._waiting[sandbox] >= _MOST_WAITING:
+            return False
+        self._waiting[sandbox] += 1
+        try:
+            end = monotonic() + _WAIT
+            while monotonic() < end:
+                await asyncio.sleep(_LOOK)
+                if await self.check(subject, stated):
+                    self._returns.forget(sandbox, stated)
+                    return True
+            return False
+        finally:
+            self._waiting[sandbox] -= 1
+            if not self._waiting[sandbox]:
+                del self._waiting[sandbox]
 
     async def _send_away(self, subject: Subject, stated: Stated) -> None:
-        key = (subject.sandbox, stated.file.sha256)
-        times = self._returns.get(key) or 0
-        self._returns.put(key, times + 1)
-        if times < _RETURNS:
+        if await self._returns.count(subject.sandbox, self.ecosystem, stated) < _RETURNS:
             raise UnavailableError(f"{stated.file.filename} is being screened; try again.")
         decision = await self.decide(subject, stated)
         if decision.allowed:

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from sandboxes.errors import PetridishError
 from sandboxes.index.errors import (
+    NameNotGivenError,
     NotAcceptableError,
     NotGivenError,
     UnauthenticatedError,
@@ -55,10 +56,19 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         )
 
 
+def unreadable(status: HTTPStatus) -> web.Response:
+    """For what is no request that a handler could be asked; its bytes may be anything, so they are not repeated."""
+    detail = (
+        "The index failed; its log says why." if status >= 500 else "This is no request that can be read."
+    )
+    return _answer(status, status.name.lower(), detail, {})
+
+
 def problem(error: PetridishError) -> web.Response:
     if isinstance(error, NotGivenError):
         return _refused(error)
-    status = _STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
+    kinds = (kind for kind in type(error).__mro__ if kind in _STATUS)
+    status = _STATUS[kind] if (kind := next(kinds, None)) else HTTPStatus.INTERNAL_SERVER_ERROR
     headers = {}
     if status is HTTPStatus.UNAUTHORIZED:
         # RFC 9110, 15.5.2 wants a challenge with every 401. Tried with pip 23.2, pip 26.3 and uv 0.13: with and
@@ -71,11 +81,16 @@ def problem(error: PetridishError) -> web.Response:
 
 
 def _refused(error: NotGivenError) -> web.Response:
-    """403: pip stops and shows the reason phrase, uv stops and shows title and detail. Neither tries again."""
+    """403: pip stops and shows the reason phrase, uv stops and shows title and detail. Neither tries again.
+
+    A page is refused with 451: at a 403 there, uv says something of credentials instead.
+    """
     told = error.refusal
-    document = {
+    page = isinstance(error, NameNotGivenError)
+    status = HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS if page else HTTPStatus.FORBIDDEN
+    document: dict[str, object] = {
         "title": told.title,
-        "status": HTTPStatus.FORBIDDEN.value,
+        "status": status.value,
         "detail": told.detail,
         "code": error.code,
         "rule": told.rule,
@@ -83,7 +98,7 @@ def _refused(error: NotGivenError) -> web.Response:
         "why": told.why,
         "waivable": told.waivable,
     }
-    return _document(HTTPStatus.FORBIDDEN, document, told.phrase, {})
+    return _document(status, document, told.phrase, {})
 
 
 def _answer(status: HTTPStatus, code: str, detail: str, headers: dict[str, str]) -> web.Response:

@@ -45,7 +45,8 @@ class Provenances:
 
     async def of(self, subject: Subject, wanted: Wanted) -> ProvenanceAnswer:
         """Decided as the file itself is; only a file on its project's page has any."""
-        page = (await self._projects.page(wanted.project)).page
+        only = await self._judge.sources(subject, wanted.project)
+        page = (await self._projects.page(wanted.project, only)).page
         file = page.find(wanted.filename, wanted.sha256)
         if file is None or not file.provenance:
             raise UnknownError(f"The upstream index has no provenance of {wanted.filename}.")

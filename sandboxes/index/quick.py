@@ -7,16 +7,11 @@ as long as `identity.py` knows them), the edition of policy, the page's view, an
 Everything else goes the ordinary way (`gate.py`), which is also what puts answers here.
 """
 
-import asyncio
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 from time import monotonic
-from typing import Any
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
 from sandboxes.index.book import Book, Edition
 from sandboxes.index.identity import RENEWAL
@@ -24,11 +19,8 @@ from sandboxes.index.lru import Lru
 from sandboxes.index.tally import Repeated, Tally
 
 _ROOM = 48 * 1024 * 1024  # bytes of heads and answers
-_LONGEST_HEAD = 4096
 _OVERHEAD = 500  # bytes that an entry takes besides
 _WRITTEN = ("Date", "Content-Length", "Server")  # by `_written` itself, or not at all
-# What makes more of a connection than one head after the other: a body above all, whose bytes are no head.
-_MORE = re.compile(rb"\n(?:content-length|transfer-encoding|upgrade|expect)[ \t]*:", re.IGNORECASE)
 _END = b"\r\n\r\n"
 
 
@@ -94,10 +86,6 @@ class Quick:
         kept = _Kept(answer, page, basis.edition, basis.until - RENEWAL, basis.until)
         self._kept.put(head, kept, len(head) + len(answer) + _OVERHEAD)
 
-    def protocol(self, server: web.Server, **settings: Any) -> "Callable[[], Connection]":
-        """A factory of connections that know of this."""
-        return lambda: Connection(self, server, **settings)
-
 
 def _repeatable(request: web.Request, response: web.Response) -> bool:
     return (
@@ -116,44 +104,3 @@ def _written(response: web.Response) -> bytes:
     if response.status != 304:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join(lines).encode() + _END + body
-
-
-class Connection(RequestHandler):
-    """aiohttp's, which looks first whether the bytes that came are a head that was answered a moment ago."""
-
-    __slots__ = ("_quick", "_simple", "head")
-
-    def __init__(self, quick: Quick, server: web.Server, **settings: Any) -> None:
-        super().__init__(server, **settings)
-        self._quick = quick
-        self._simple = True  # until something else than one whole head arrived at once
-        self.head = b""  # of the request that the ordinary way has
-
-    def data_received(self, data: bytes) -> None:
-        self._simple = self._simple and self._is_one_head(data)
-        self.head = b""
-        if self._simple and (transport := self._idle()) is not None:
-            answer = self._quick.answer(data)
-            if answer is not None:
-                transport.write(answer)
-                return
-            self.head = data  # until more arrives: then nobody could say whose head it is
-        super().data_received(data)
-
-    @staticmethod
-    def _is_one_head(data: bytes) -> bool:
-        return (
-            len(data) <= _LONGEST_HEAD
-            and data.startswith(b"GET /simple/")
-            and data.endswith(_END)
-            and data.count(_END) == 1
-            and _MORE.search(data) is None
-        )
-
-    def _idle(self) -> asyncio.Transport | None:
-        """The way to the client, if nothing of an earlier request is under way, in either direction."""
-        transport = self.transport
-        busy = self._current_request is not None or self._messages or self._close or self._force_close
-        if busy or transport is None or transport.is_closing() or transport.get_write_buffer_size():
-            return None
-        return transport

@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from sandboxes.index.answers import Answers
+from sandboxes.index.client import client_of
 from sandboxes.index.database import Database
 from sandboxes.index.errors import NotAcceptableError, UnknownError
 from sandboxes.index.files import Wanted
@@ -30,6 +31,8 @@ class Routes:
             web.get("/simple/{project}", self.to_page),
             web.get("/simple/{project}/", self.page),
             web.get("/files/{project}/{sha256}/{filename}", self.file),
+            web.get("/pypi/{project}/json", self.legacy),
+            web.get("/packages/{project}/{sha256}/{filename}", self.file),  # as `legacy` names them
             web.get("/provenance/{project}/{sha256}/{filename}", self.provenance),
         ]
 
@@ -54,16 +57,31 @@ class Routes:
 
     async def names(self, request: web.Request) -> web.StreamResponse:
         form, coding = _form(request), _coding(request)
-        return await self._gate.serve(request, Ask(Kind.PAGE), lambda _: self._answers.names(form, coding))
+        return await self._gate.serve(
+            request, Ask(Kind.PAGE), lambda visitor: self._answers.names(visitor.subject, form, coding)
+        )
 
     async def page(self, request: web.Request) -> web.StreamResponse:
         project = request.match_info["project"]
         if not is_project(project) or project != normalise(project):
             return await self.to_page(request)
         form, coding = _form(request), _coding(request)
-        ask = Ask(Kind.PAGE, project)
+        client = client_of(request.headers.get("User-Agent")).name
         return await self._gate.serve(
-            request, ask, lambda visitor: self._answers.page(visitor.subject, project, form, coding)
+            request,
+            Ask(Kind.PAGE, project),
+            lambda visitor: self._answers.page(visitor.subject, project, form, coding, client),
+        )
+
+    async def legacy(self, request: web.Request) -> web.StreamResponse:
+        project, coding = normalise(request.match_info["project"]), _coding(request)
+        if not is_project(project):
+            raise UnknownError("There is no project of such a name.")
+        base = f"{request.scheme}://{request.host}"
+        return await self._gate.serve(
+            request,
+            Ask(Kind.PAGE, project),
+            lambda visitor: self._answers.legacy(visitor.subject, project, coding, base),
         )
 
     async def file(self, request: web.Request) -> web.StreamResponse:

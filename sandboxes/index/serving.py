@@ -1,16 +1,22 @@
-"""Serving the application on a socket, with connections that know of `quick.py`."""
+"""Serving the application on a socket: accepts connections as long as there is room, until it is stopped."""
 
 import asyncio
+import logging
 import socket
 from typing import Final
 
 from aiohttp import web
 
 from sandboxes.index.app import QUICK
-from sandboxes.index.listening import BACKLOG
+from sandboxes.index.connection import Connection
+from sandboxes.index.connections import Connections
+
+logger = logging.getLogger(__name__)
 
 _LINGER: Final = 3.0  # seconds in which clients may learn that their connection is about to close
 _LOOKS: Final = 60
+_AT_A_TIME: Final = 100  # connections that are accepted before anything else has its turn
+_PAUSE: Final = 1.0  # seconds until it is tried again when none could be accepted
 
 
 class Serving:
@@ -21,40 +27,85 @@ class Serving:
     what is still open after `_LINGER` seconds is idle, and closed.
     """
 
-    def __init__(self, app: web.Application, *, grace: float) -> None:
+    def __init__(self, app: web.Application, *, grace: float, connections: Connections | None = None) -> None:
         """`grace`: seconds that answers under way may still take."""
         self._app = app
+        self._connections = connections or Connections()
         self._ending = False
         app.on_response_prepare.append(self._say_the_last)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=grace)
-        self._listening: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
+        self._opening: set[asyncio.Task[None]] = set()
+        self._accepting = False
 
     async def start(self, listening: socket.socket) -> None:
         await self._runner.setup()
-        server = self._server()
-        factory = self._app[QUICK].protocol(server, loop=asyncio.get_running_loop(), access_log=None)
-        self._listening = await asyncio.get_running_loop().create_server(
-            factory, sock=listening, backlog=BACKLOG
-        )
+        listening.setblocking(False)
+        self._listening = listening
+        self._connections.start(self._go_on)
+        self._go_on()
 
     async def stop(self) -> None:
         """Accepts nothing more; ends what is under way, then the application."""
         if self._listening is not None:
+            self._pause()
             self._listening.close()
+            self._listening = None
             self._ending = True
             self._app[QUICK].close()
             for _ in range(_LOOKS):
-                if not self._server().connections:
+                if not self._connections.any:
                     break
                 await asyncio.sleep(_LINGER / _LOOKS)
+            await self._connections.stop()
         await self._runner.cleanup()
+
+    def _go_on(self) -> None:
+        if self._listening is not None and not self._accepting:
+            self._accepting = True
+            asyncio.get_running_loop().add_reader(self._listening.fileno(), self._accept, self._listening)
+
+    def _pause(self) -> None:
+        if self._listening is not None and self._accepting:
+            self._accepting = False
+            asyncio.get_running_loop().remove_reader(self._listening.fileno())
+
+    def _accept(self, listening: socket.socket) -> None:
+        """Synchronous up to the task, so none is accepted and then forgotten."""
+        for _ in range(_AT_A_TIME):
+            if not self._connections.take_room():
+                self._pause()
+                return
+            try:
+                client, _ = listening.accept()
+            except OSError as error:
+                self._connections.given_up()
+                if not isinstance(error, BlockingIOError | InterruptedError | ConnectionAbortedError):
+                    logger.error("no connection can be accepted: %s", error)
+                    self._pause()
+                    asyncio.get_running_loop().call_later(_PAUSE, self._go_on)
+                return
+            task = asyncio.get_running_loop().create_task(self._open(client))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+            if self._connections.full:  # whether one has to make room is decided when another comes
+                return
+
+    async def _open(self, client: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        server = self._runner.server
+        try:
+            client.setblocking(False)
+            if server is None:
+                raise RuntimeError("the application was not set up")
+            connection = Connection(self._app[QUICK], self._connections, server, loop=loop, access_log=None)
+            await loop.connect_accepted_socket(lambda: connection, client)
+        except OSError as error:
+            self._connections.given_up()
+            client.close()
+            logger.info("a connection was lost at once: %s", error)
 
     async def _say_the_last(self, request: web.Request, response: web.StreamResponse) -> None:
         if self._ending:
             response.force_close()
             response.headers["Connection"] = "close"  # aiohttp writes its own before it asks here
-
-    def _server(self) -> web.Server:
-        if self._runner.server is None:
-            raise RuntimeError("the application was not set up")
-        return self._runner.server

@@ -16,6 +16,8 @@ from sandboxes.index.config import Source
 from sandboxes.index.errors import UnknownError
 from sandboxes.index.upstream import Download, Fresh, Missing, NotModified, PageAnswer, Upstream, patience_for
 
+type Sources = frozenset[str] | None  # the names of those that may be asked; None: whoever may have it
+
 
 class Upstreams:
     def __init__(self, sources: Sequence[Source]) -> None:
@@ -34,7 +36,11 @@ class Upstreams:
         """Whether a page of `project` that came from `source` may (still) be shown."""
         return self.offline or any(upstream.name == source for upstream in self._of(project))
 
-    async def page(self, project: str, tag: str) -> PageAnswer:
+    def asks(self, project: str, only: Sources) -> bool:
+        """Whether there is anybody to ask; an index without upstreams says so itself, in `page`."""
+        return self.offline or bool(self._of(project, only))
+
+    async def page(self, project: str, tag: str, only: Sources = None) -> PageAnswer:
         """`tag` is what came with the page that is known ("" for none), as `Fresh.etag` gives it.
 
         Raises `UpstreamError`, or `UnknownError` when the index is offline.
@@ -43,7 +49,7 @@ class Upstreams:
             raise UnknownError(f"No project {project} in the store, and the index has no upstream.")
         mark, _, etag = tag.partition(" ")
         patience = patience_for(known=bool(tag))
-        for upstream in self._of(project):
+        for upstream in self._of(project, only):
             answer = await upstream.page(project, etag if mark == upstream.mark else "", patience)
             match answer:
                 case Fresh():
@@ -75,10 +81,13 @@ class Upstreams:
             raise UnknownError(f"{what} is not in the store, and the index has no upstream to ask for it.")
         return upstream
 
-    def _of(self, project: str) -> list[Upstream]:
+    def _of(self, project: str, only: Sources = None) -> list[Upstream]:
         """Who is asked for a project, in order."""
         upstreams = self._upstreams.values()
-        for upstream in upstreams:
-            if any(pattern.names(project) for pattern in upstream.source.names):
-                return [upstream]
-        return [upstream for upstream in upstreams if not upstream.source.names]
+        named = next((each for each in upstreams if _names(each, project)), None)
+        asked = [named] if named else [each for each in upstreams if not each.source.names]
+        return asked if only is None else [each for each in asked if each.name in only]
+
+
+def _names(upstream: Upstream, project: str) -> bool:
+    return any(pattern.names(project) for pattern in upstream.source.names)

@@ -13,6 +13,7 @@ import sys
 
 from sandboxes.index import config
 from sandboxes.index.app import make_app
+from sandboxes.index.connections import Connections, raise_limit
 from sandboxes.index.listening import GRACE
 from sandboxes.index.serving import Serving
 
@@ -30,9 +31,9 @@ async def _serve(listening: socket.socket, life: int, ready: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end.set)
     loop.add_reader(life, end.set)
-    listening.setblocking(False)
+    connections = Connections(raise_limit())
     # No access log: each request is a row (`usage_fetch`), written before its answer.
-    serving = Serving(await make_app(config.read()), grace=GRACE)
+    serving = Serving(await make_app(config.read()), grace=GRACE, connections=connections)
     try:
         await serving.start(listening)
         os.write(ready, b".")

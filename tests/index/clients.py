@@ -24,6 +24,7 @@ ENVIRONMENTS = {
     "poetry": "poetry",
     "pdm": "pdm",
     "pipenv": "pipenv",
+    "bandersnatch": "bandersnatch",
     "devpi": "devpi-server",
     "simple-repository": "simple-repository-server",
     "pypi-simple": "pypi-simple",

@@ -18,6 +18,7 @@ _VARIES = (
     (re.compile(r"\b[0-9a-f]{64}\b"), "SHA256"),
     (re.compile(r"\b20\d\d-\d\d-\d\d(?: \d\d:\d\d UTC)?"), "DATE"),
     (re.compile(r"\b\d+(?:\.\d+)?m?s\b"), "TIME"),
+    (re.compile(r"\b\d:\d\d:\d\d\b"), "TIME"),
     (re.compile(rf"(?:{re.escape(gettempdir())}|FOLDER)/\S*?(?:pip\w*|pdm)-[^\s)]*"), "TEMPORARY"),
     (re.compile(r"(?:/\S+)?/bin/python[\d.]*"), "PYTHON"),
     (re.compile(r"CPython [\d.]+"), "CPython"),

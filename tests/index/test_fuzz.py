@@ -91,8 +91,11 @@ digests = st.text("0123456789abcdef", min_size=64, max_size=64)
 pieces = st.sampled_from([*"/%?&=;:@", "simple", "files", "%2F", "%00", "%ff", "%zz", "a"])
 paths = st.one_of(
     names.map(lambda name: _quoted(["simple", name, ""])),
+    names.map(lambda name: _quoted(["pypi", name, "json"])),
     st.lists(names, max_size=5).map(_quoted),
-    st.tuples(st.sampled_from(["files", "provenance"]), names, digests, names).map(list).map(_quoted),
+    st.tuples(st.sampled_from(["files", "packages", "provenance"]), names, digests, names)
+    .map(list)
+    .map(_quoted),
     st.lists(pieces).map(lambda parts: f"/{''.join(parts)}"),
 )
 

@@ -1,6 +1,7 @@
 """Other index servers with this one as their upstream: they have what it gives, and nothing that it refuses."""
 
 import base64
+import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -76,6 +77,34 @@ def test_a_mirror_has_what_we_give_and_nothing_that_we_refuse(
         (tmp_path / "pinned").mkdir()
         refused = INSTALLERS["uv"]().install(tmp_path / "pinned", mirror, "fresh==2.0")
         assert (refused.code == 0, refused.installed) == (False, {}), refused.output
+
+
+BANDERSNATCH = """
+[mirror]
+directory = {folder}
+master = {master}
+download-mirror = {master}
+download-mirror-no-fallback = true
+allow-non-https = true
+stop-on-error = true
+workers = 2
+"""
+
+
+def test_bandersnatch_mirrors_what_it_is_told_to(world: World, tmp_path: Path) -> None:
+    """Files and their metadata. It gives up a project of which one file is not given: refused ones are not listed."""
+    config, mirror = tmp_path / "bandersnatch.conf", tmp_path / "mirror"
+    config.write_text(BANDERSNATCH.format(folder=mirror, master=world.url().removesuffix("/simple")))
+    binary = environment("bandersnatch") / "bin" / "bandersnatch"
+    code, output = run([str(binary), "--config", str(config), "sync", "fresh", "webapp"], tmp_path)
+    assert code == 0, output
+    older, newer = world.upstream.projects["fresh"]
+    found = {path.name: path.read_bytes() for path in mirror.glob("web/packages/**/*") if path.is_file()}
+    assert found[older.filename] == older.data
+    assert found[f"{older.filename}.metadata"] == older.metadata
+    assert newer.filename not in found
+    page = json.loads((mirror / "web" / "simple" / "fresh" / "index.v1_json").read_text())
+    assert [file["filename"] for file in page["files"]] == [older.filename]
 
 
 def _page(url: str) -> Any:

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from sandboxes.index import own_names
 from tests.index.clients import environment
 from tests.index.installers import run
+from tests.index.projects import REFUSALS
 from tests.index.world import World
 
 pytestmark = pytest.mark.django_db
@@ -34,6 +36,7 @@ with PyPISimple(sys.argv[1]) as client:
     found["metadata"] = client.get_package_metadata(one)
 print(json.dumps(found))
 """
+OURS = REFUSALS["internal-name"].project
 _IN_HTML = 11  # of each package: HTML knows neither size nor upload time
 
 
@@ -58,6 +61,8 @@ def test_both_forms_say_the_same_of_every_project(world: World, read: Any) -> No
 
 def test_all_files_are_there_as_the_upstream_has_them(world: World, read: Any) -> None:
     for project, packages in world.upstream.projects.items():
+        if project == OURS:
+            continue
         said = {each[0]: each for each in read["json"]["pages"][project]["packages"]}
         assert sorted(said) == sorted(package.filename for package in packages)
         for package in packages:
@@ -68,9 +73,15 @@ def test_all_files_are_there_as_the_upstream_has_them(world: World, read: Any) -
             assert told[12] is not None
 
 
+def test_the_page_of_a_name_of_our_own_is_read_too(read: Any) -> None:
+    [[_, _, version, *_]] = read["json"]["pages"][OURS]["packages"]
+    assert version == own_names.VERSION
+
+
 def test_the_list_of_projects_is_read(world: World, read: Any) -> None:
+    """What this sandbox asked for: all that there is, but for the name that nobody was asked about."""
     assert read["html"]["names"] == read["json"]["names"]
-    assert read["json"]["names"] == sorted(world.upstream.projects)
+    assert read["json"]["names"] == sorted(set(world.upstream.projects) - {OURS})
 
 
 def test_a_file_and_its_metadata_are_verified(world: World, read: Any) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sandboxes.index import own_names
 from tests.index import golden
 from tests.index.installers import INSTALLERS, Result
 from tests.index.projects import REFUSALS
@@ -13,10 +14,12 @@ from tests.sandboxes.index.wheels import make_wheel
 
 pytestmark = pytest.mark.django_db
 
-# Which rule it is makes no difference to a client: these three are what can come (a wheel with its metadata
-# file, a source distribution, nothing but refused files). Of clients that start slowly one is asked all.
-KINDS = ("cooldown", "sdist", "internal-name")
-PINNED = [(name, rule) for name in INSTALLERS for rule in (REFUSALS if name in ("pip", "uv") else KINDS)]
+# Which rule it is makes no difference to a client: these two are what can come (a wheel with its metadata
+# file, a source distribution). Of clients that start slowly one is asked all.
+KINDS = ("cooldown", "sdist")
+ASKED = [rule for rule in REFUSALS if rule != "internal-name"]
+PINNED = [(name, rule) for name in INSTALLERS for rule in (ASKED if name in ("pip", "uv") else KINDS)]
+OURS = REFUSALS["internal-name"]
 
 
 @pytest.mark.parametrize("name", INSTALLERS)
@@ -44,10 +47,35 @@ def test_a_pinned_install_stops_and_says_why(world: World, tmp_path: Path, name:
 
 
 @pytest.mark.parametrize("name", INSTALLERS)
-def test_where_all_versions_are_refused_nothing_is_found(world: World, tmp_path: Path, name: str) -> None:
-    """uv alone says why without being asked for a version."""
-    result = INSTALLERS[name]().install(tmp_path, world.url(), "acme-core")
-    golden.check(name, "install acme-core", _refused(world, tmp_path, result))
+def test_a_name_of_our_own_is_explained_and_nobody_outside_hears_of_it(
+    world: World, tmp_path: Path, name: str
+) -> None:
+    output = _refused(world, tmp_path, INSTALLERS[name]().install(tmp_path, world.url(), OURS.project))
+    golden.check(name, f"install {OURS.project}", output)
+    assert (
+        _shown(name, "internal-name", f"{OURS.says}; why {PORTAL}/why/pypi/{OURS.project}/latest/") in output
+    )
+    assert not [path for path in world.upstream.asked if "acme" in path]
+
+
+# What a client that has no version to ask for says of the project it is given instead.
+ELSE = {
+    "pip-23.2": f"(from versions: {own_names.VERSION})",
+    "pip": f"(from versions: {own_names.VERSION})",
+    "pdm": "Unable to find a resolution for acme-core",
+    "pipenv": "No matching distribution found for acme-core==2.0",
+}
+
+
+@pytest.mark.parametrize("name", INSTALLERS)
+def test_a_version_of_our_own_stops_every_client(world: World, tmp_path: Path, name: str) -> None:
+    """uv and Poetry show the reason, pip a version whose name says it; PDM and pipenv show nothing of it."""
+    result = INSTALLERS[name]().install(tmp_path, world.url(), f"{OURS.project}==2.0")
+    output = _refused(world, tmp_path, result)
+    golden.check(name, f"install {OURS.project}==2.0", output)
+    whole = f"[internal-name] {OURS.says}; why {PORTAL}/why/pypi/{OURS.project}/latest/"
+    assert ELSE.get(name, whole) in output
+    assert not [path for path in world.upstream.asked if "acme" in path]
 
 
 @pytest.mark.parametrize("name", ["pip", "uv"])

@@ -75,8 +75,8 @@ class Loop:
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[World]:
-    """Both servers; the database has the sandboxes already."""
+def started(folder: Path, **settings: str) -> Iterator[World]:
+    """Both servers; the database has the sandboxes already. `settings`: of the index, besides."""
     loop, upstream, port = Loop(), UpstreamServer(), free_port()
     loop.run(upstream.start())
     world = World(upstream, f"http://127.0.0.1:{port}", folder / "index.log")
@@ -89,11 +89,12 @@ def started(folder: Path) -> Iterator[World]:
                 "DATABASE_URL": database_url(),
                 "INDEX_UPSTREAM": upstream.url,
                 "INDEX_PORT": str(port),
-                "INDEX_PROCESSES": "1",  # how often a client was told to come back is known to one process only
+                "INDEX_PROCESSES": "2",  # what one of them knows and the other does not makes no difference
                 "DATA_DIR": str(folder),
                 "PUBLIC_URL": PORTAL,
                 "PYTHONPATH": f"{_IMPATIENT}{os.pathsep}{ROOT}",
-            },
+            }
+            | settings,
             stderr=log,
         )
     try:

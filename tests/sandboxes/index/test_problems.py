@@ -48,7 +48,7 @@ async def test_what_nobody_foresaw_is_recorded_and_answered_without_details(
     async def broken(*arguments: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(Projects, "page", broken)
+    monkeypatch.setattr(Projects, "arrival", broken)
     reply = await index.ask("/simple/demo/")
     assert (reply.status, reply.reason) == (500, "The index failed; its log says why.")
     assert reply.headers["Content-Type"] == "application/problem+json"

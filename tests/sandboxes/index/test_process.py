@@ -28,8 +28,12 @@ def free_port() -> int:
         return port
 
 
-async def start(folder: Path, upstream: str, database: str, port: int) -> asyncio.subprocess.Process:
+async def start(
+    folder: Path, upstream: str, database: str, port: int, *before: str
+) -> asyncio.subprocess.Process:
+    """`before`: what to start it through."""
     return await asyncio.create_subprocess_exec(
+        *before,
         sys.executable,
         "-m",
         "sandboxes.index",
@@ -192,6 +196,21 @@ async def test_no_request_is_lost_over_a_graceful_restart(
     over.set()
     await asyncio.gather(*clients)
     assert len(await workers_of(process, 2)) == 2
+
+
+async def test_workers_let_themselves_open_as_many_files_as_they_may(
+    index: Index, upstream: UpstreamServer, tmp_path: Path
+) -> None:
+    few = ("sh", "-c", 'ulimit -S -n 128 && exec "$0" "$@"')
+    process = await start(tmp_path / "second", upstream.url, database_url(), free_port(), *few)
+    try:
+        workers = [psutil.Process(number) for number in await workers_of(process, 2)]
+        hard = psutil.Process(process.pid).rlimit(psutil.RLIMIT_NOFILE)[1]
+        for worker in workers:
+            await until(lambda one=worker: one.rlimit(psutil.RLIMIT_NOFILE) == (hard, hard))  # type: ignore[misc]
+    finally:
+        kill(process)
+        await process.communicate()
 
 
 async def is_other(process: asyncio.subprocess.Process, than: set[int]) -> bool:
