@@ -6,14 +6,17 @@ from functools import partial
 
 from aiohttp import web
 
+from sandboxes.index import own_names
 from sandboxes.index.candidates import Stated
 from sandboxes.index.core_metadata import MetadataCheck
-from sandboxes.index.errors import UnavailableError
+from sandboxes.index.errors import UnavailableError, UnknownError
 from sandboxes.index.extraction import Extraction
 from sandboxes.index.file_answer import FileAnswer, connected, unchanged
 from sandboxes.index.files import Files, Wanted, blob_of
 from sandboxes.index.flight import Blob, Flight
 from sandboxes.index.judge import Judge
+from sandboxes.index.legacy import Legacy, LegacyAnswer, render_legacy
+from sandboxes.index.names import release_of
 from sandboxes.index.negotiation import Coding, Form
 from sandboxes.index.page_answer import Bodies, PageAnswer
 from sandboxes.index.policy.waivers import Subject
@@ -22,6 +25,7 @@ from sandboxes.index.recorder import Received
 from sandboxes.index.render import render_names, render_page
 from sandboxes.index.store import Store
 from sandboxes.index.transfers import Transfers
+from sandboxes.index.upstreams import Sources
 
 # Bytes up to which a file is verified before its answer begins: a bad one is then a readable 502, not a cut connection.
 _VERIFIED_FIRST = 256 * 1024
@@ -49,31 +53,72 @@ class Answers:
         self._bodies = Bodies()
         self._metadata = MetadataCheck(store)
 
-    async def names(self, form: Form, coding: Coding) -> PageAnswer:
-        names = await self._projects.names()
+    async def names(self, subject: Subject, form: Form, coding: Coding) -> PageAnswer:
+        names = await self._projects.names(subject.sandbox)
         digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
         return PageAnswer(
             await self._bodies.get(digest, form, coding, len(names), lambda: render_names(names, form))
         )
 
-    async def page(self, subject: Subject, project: str, form: Form, coding: Coding) -> PageAnswer:
-        """As policy lets `subject` see it; whatever it refuses, the page itself is always given."""
-        shown = await self._projects.page(project)
-        self._extraction.page_shown(shown)
+    async def page(
+        self, subject: Subject, project: str, form: Form, coding: Coding, client: str = ""
+    ) -> PageAnswer:
+        """As policy lets `subject` see it; whatever it refuses, the page itself is given.
+
+        All but the page of an own name (`own_names.py`), to a `client` that shows why not.
+        """
+        only = await self._judge.sources(subject, project)
+        try:
+            arrival, _ = await asyncio.gather(
+                self._projects.arrival(project, only), self._judge.expect(project)
+            )
+        except UnknownError:
+            if only is None:
+                raise
+            if own_names.shows_refused_pages(client):
+                raise self._judge.own_project(project) from None
+            return await self._own_name(project, form, coding)
+        shown = arrival.shown
         view = await self._judge.view(subject, shown)
         page = shown.page
-        render = self._bodies.get(
+        body = await self._bodies.get(
             f"{shown.digest}{view.digest}{self._index_url}",
             form,
             coding,
             len(page.files),
             lambda: render_page(page, form, view.marks, self._index_url),
         )
-        return PageAnswer(await render, shown.stale, withheld=view.withheld, settled_until=view.settled_until)
+        await arrival.kept()
+        self._extraction.page_shown(shown, only)
+        self._files.page_shown(shown)
+        return PageAnswer(body, shown.stale, withheld=view.withheld, settled_until=view.settled_until)
+
+    async def legacy(self, subject: Subject, project: str, coding: Coding, base: str) -> LegacyAnswer:
+        """The same for mirrors. `base`: the index's URL as the client knows it."""
+        only = await self._judge.sources(subject, project)
+        try:
+            shown = await self._projects.page(project, only)
+        except UnknownError:
+            if only is None:
+                raise
+            raise self._judge.own_project(project) from None
+        view = await self._judge.view(subject, shown)
+        page, base = shown.page, self._index_url or base
+        render = partial(render_legacy, page, view.marks, base)
+        digest = f"{shown.digest}{view.digest}{base}"
+        body = await self._bodies.get(digest, Legacy.JSON, coding, len(page.files), render)
+        return LegacyAnswer(PageAnswer(body, shown.stale, withheld=view.withheld))
+
+    async def _own_name(self, project: str, form: Form, coding: Coding) -> PageAnswer:
+        page = own_names.page_of(project)
+        digest = hashlib.sha256(page.document()).hexdigest()
+        body = self._bodies.get(digest, form, coding, len(page.files), lambda: render_page(page, form))
+        return PageAnswer(await body, withheld=own_names.WITHHELD)
 
     async def file(self, request: web.Request, wanted: Wanted, subject: Subject) -> FileAnswer:
         """The same for the file, its metadata, HEAD and ranges: found, decided, and only then touched."""
-        stated, blob = await self._files.find(wanted)
+        only = await self._judge.sources(subject, wanted.project)
+        stated, blob = await self._found(wanted, only)
         if not await self._judge.check(subject, stated):
             await self._on_hold(request, stated, subject)
         file = stated.file
@@ -88,8 +133,18 @@ class Answers:
         given = request.method == "GET" and not wanted.metadata
         received = Received(file.version, file.sha256, size) if given else None
         if given:
-            self._extraction.file_given(stated)
-        return FileAnswer(blob, size, self._store, flight, received)
+            self._extraction.file_given(stated, only)
+        refetch = partial(self._transfers.join, blob, subject.sandbox)
+        return FileAnswer(blob, size, self._store, flight, received, refetch)
+
+    async def _found(self, wanted: Wanted, only: Sources) -> tuple[Stated, Blob]:
+        try:
+            return await self._files.find(wanted, only)
+        except UnknownError:
+            if only is None:
+                raise
+            version = release_of(wanted.project, wanted.filename) or own_names.ANY
+            raise self._judge.own_name(wanted.project, version) from None
 
     async def _on_hold(self, request: web.Request, stated: Stated, subject: Subject) -> None:
         """Fetches the file meanwhile, so there is something to screen, and gives none of it away."""

@@ -13,11 +13,11 @@ exactly as a metadata file of its own would be: clients check it against the whe
 import asyncio
 import hashlib
 import logging
-import os
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from msgspec.structs import replace
 from packaging.version import Version
 
 from sandboxes.errors import PetridishError
@@ -32,7 +32,7 @@ from sandboxes.index.ranges import Span
 from sandboxes.index.store import Store
 from sandboxes.index.transfers import Transfers
 from sandboxes.index.upstream import Download
-from sandboxes.index.upstreams import Upstreams
+from sandboxes.index.upstreams import Sources, Upstreams
 from sandboxes.index.wheel_metadata import NotReadableError, metadata_of
 
 logger = logging.getLogger(__name__)
@@ -96,11 +96,7 @@ class WheelOrigin:
             raise UpstreamError(f"{what} cannot be read from the wheel: {error}.") from error
 
     async def _stored(self, sha256: str, start: int, stop: int) -> bytes:
-        file = self._store.place.file(sha256)
-        if file is None:
-            return b"".join([piece async for piece in self._store.place.stream(sha256, Span(start, stop))])
-        with file:
-            return await asyncio.to_thread(os.pread, file.fileno(), stop - start, start)
+        return b"".join([piece async for piece in self._store.place.stream(sha256, Span(start, stop))])
 
 
 class Extraction:
@@ -119,7 +115,10 @@ class Extraction:
         self._tasks: set[asyncio.Task[None]] = set()
         self._busy = asyncio.Semaphore(_PAGES)
 
-    def page_shown(self, shown: Shown) -> None:
+    def page_shown(self, shown: Shown, only: Sources = None) -> None:
+        """`only`: the upstreams that may hear the name."""
+        if only is not None and shown.page.source not in only:
+            return
         if len(self._tasks) >= _MOST_WAITING:
             return  # another page's turn will come, when it is shown again
         files = [file for file in newest_without(shown.page) if not self._looked.get((file.sha256, False))]
@@ -128,14 +127,14 @@ class Extraction:
         if files:
             self._start(self._look(shown, files))
 
-    def file_given(self, stated: Stated) -> None:
+    def file_given(self, stated: Stated, only: Sources = None) -> None:
         """Once more when it is stored: then its upstream need not know ranges."""
         file = stated.file
         if len(self._tasks) >= _MOST_WAITING:
             return
         lacking = file.filename.endswith(".whl") and not file.metadata_sha256
         if lacking and not self._looked.get((file.sha256, True)):
-            self._start(self._look_at_stored(stated))
+            self._start(self._look_at_stored(stated, only))
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -152,12 +151,12 @@ class Extraction:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("wheels were not looked at", exc_info=error)
 
-    async def _look_at_stored(self, stated: Stated) -> None:
+    async def _look_at_stored(self, stated: Stated, only: Sources) -> None:
         if not await self._store.has(stated.file.sha256):
             return
         self._looked.put((stated.file.sha256, True), True)
         try:
-            shown = await self._projects.page(stated.project)
+            shown = await self._projects.page(stated.project, only)
         except PetridishError:
             return
         file = shown.page.find(stated.file.filename, stated.file.sha256)
@@ -209,6 +208,8 @@ def with_metadata(file: File, sha256: str) -> File:
 
 def newest_without(page: Page) -> list[File]:
     """The wheels of the newest versions that have no metadata file."""
+    if all(file.metadata_sha256 or not file.filename.endswith(".whl") for file in page.files):
+        return []  # nearly always, and versions are slow to sort
     versions = sorted({file.version for file in page.files}, key=Version, reverse=True)[:_VERSIONS]
     return [
         file

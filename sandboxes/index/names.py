@@ -2,6 +2,7 @@
 
 import math
 import re
+from functools import lru_cache
 
 from packaging.utils import (
     InvalidSdistFilename,
@@ -47,26 +48,44 @@ def release_of(project: str, filename: str) -> str | None:
     `project` is normalised. None too for what is no valid name of either kind (eggs, installers): what a
     file is cannot be told then, so it could be neither decided nor advised about.
     """
+    if filename.endswith(".whl"):
+        return _wheel_release(project, filename)
     try:
-        name, version = _parsed(filename)
-    except (InvalidWheelFilename, InvalidSdistFilename):
+        name, version = parse_sdist_filename(filename)
+    except InvalidSdistFilename:
         return None
     return str(version) if name == project else None
 
 
-def _parsed(filename: str) -> tuple[str, Version]:
-    if not filename.endswith(".whl"):
-        return parse_sdist_filename(filename)
-    tags = filename.removesuffix(".whl").split("-")[-3:]
+def _wheel_release(project: str, filename: str) -> str | None:
+    """Wheels of a project differ little but in their versions, so all else of a name is read once."""
+    name, _, rest = filename.partition("-")
+    version, _, build_and_tags = rest.partition("-")
+    if _wheel_project(name, build_and_tags) != project:
+        return None
+    return _version(version)
+
+
+@lru_cache(maxsize=1024)
+def _wheel_project(name: str, build_and_tags: str) -> str | None:
+    """The project of all wheels named so; None when such names are not valid."""
+    tags = build_and_tags.removesuffix(".whl").split("-")[-3:]
     if math.prod(tag.count(".") + 1 for tag in tags) > _MOST_TAGS:
-        raise InvalidWheelFilename("too many tags")
-    name, version, _, _ = parse_wheel_filename(filename)
-    return name, version
+        return None
+    try:
+        return parse_wheel_filename(f"{name}-0-{build_and_tags}")[0]
+    except InvalidWheelFilename:
+        return None
+
+
+@lru_cache(maxsize=8192)
+def _version(text: str) -> str | None:
+    try:
+        return str(Version(text))
+    except InvalidVersion:
+        return None
 
 
 def canonical(version: str) -> str:
-    """PEP 440's one spelling of a version; unreadable ones stay as they are."""
-    try:
-        return str(Version(version))
-    except InvalidVersion:
-        return version
+    """PEP 440's one spelling of a version; unreadable ones, and longer ones than any file has, stay as they are."""
+    return (len(version) <= _LONGEST and _version(version)) or version

@@ -2,6 +2,16 @@
 
 from collections.abc import Iterator
 from enum import StrEnum
+from typing import Protocol
+
+
+class Media(Protocol):
+    """A form that something is sent in, of an enumeration."""
+
+    @property
+    def value(self) -> str: ...
+    @property
+    def content_type(self) -> str: ...
 
 
 class Form(StrEnum):

@@ -17,7 +17,7 @@ class Once[K: Hashable, V]:
         task = self._running.get(key)
         if task is None:
             task = asyncio.create_task(self._run(key, work))
-            task.add_done_callback(_seen)
+            task.add_done_callback(seen)
             self._running[key] = task
         return await asyncio.shield(task)
 
@@ -34,7 +34,7 @@ class Once[K: Hashable, V]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _seen[V](task: asyncio.Task[V]) -> None:
+def seen[V](task: asyncio.Task[V]) -> None:
     """An error that nobody waited for any more is not worth asyncio's own complaint."""
     if not task.cancelled():
         task.exception()

@@ -6,26 +6,32 @@ is not listed. Nor is a file whose name is not the project's: rules and
 advisories go by project, and must not be got around by another's page.
 """
 
-import json
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
+import msgspec
+
 from sandboxes.index.errors import UpstreamError
 from sandboxes.index.names import canonical, is_filename, is_sha256, release_of
+from sandboxes.index.packing import packed, unpacked
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 3  # of `Page.document`; raise it when fields change their meaning
 MOST_FILES = 50_000  # of one page, and as many versions
 _SIZE_LIMIT = 2**63  # bytes: beyond what the database's integers hold
+# What nearly all URLs and times look like; these need not be taken apart and put together again, which is slow.
+_PLAIN_PATH = re.compile(r"(?!\S*/[./])/[A-Za-z0-9._~/%+@:=&,!$'()*-]+", re.ASCII)
+_PLAIN_URL = re.compile(rf"https?://[a-z0-9.-]*[a-z0-9]{_PLAIN_PATH.pattern}", re.ASCII)
+_PLAIN_TIME = re.compile(r"2\d{3}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d(?:\.(?!0{6})\d{6})?Z", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(msgspec.Struct, frozen=True, array_like=True):
     """One file of a project. Empty string or None: the upstream does not say."""
 
     filename: str
@@ -44,8 +50,7 @@ class File:
     extracted: bool = False  # `metadata_sha256` is not the upstream's: read from the wheel (`extraction.py`)
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(msgspec.Struct, frozen=True, array_like=True):
     """One project: its normalised name, every version known, the files that can be verified."""
 
     project: str
@@ -57,22 +62,16 @@ class Page:
 
     def document(self) -> bytes:
         """The page as bytes to store; equal pages give equal bytes."""
-        files = [[getattr(file, field) for field in _FIELDS] for file in self.files]
-        parts = [self.project, self.versions, files, self.source, self.status, self.status_reason]
-        return json.dumps(parts, separators=(",", ":")).encode()
+        return packed(msgspec.json.encode(self))
 
     @classmethod
     def load(cls, document: bytes) -> "Page":
-        project, versions, files, *rest = json.loads(document)
-        return cls(project, tuple(versions), tuple(File(*values) for values in files), *rest)
+        return msgspec.json.decode(unpacked(document), type=cls)
 
     def find(self, filename: str, sha256: str) -> File | None:
         return next(
             (file for file in self.files if file.filename == filename and file.sha256 == sha256), None
         )
-
-
-_FIELDS = tuple(field.name for field in fields(File))
 
 
 QUARANTINED = "quarantined"
@@ -100,8 +99,7 @@ def make_page(
     return Page(project, tuple(stated), tuple(unique.values()), status=stands, status_reason=why)
 
 
-@dataclass(frozen=True, slots=True)
-class Raw:
+class Raw(msgspec.Struct, frozen=True):
     """What an upstream says of one file, unchecked."""
 
     filename: str
@@ -173,6 +171,20 @@ def _provenance(value: object) -> str:
 
 def _absolute(base_url: str, url: str) -> str:
     """The absolute http(s) URL without its fragment; "" for any other."""
+    if _PLAIN_URL.fullmatch(url):
+        return url
+    if base_url and _PLAIN_PATH.fullmatch(url):
+        root = _root(base_url)
+        return root and root + url
+    return _joined(base_url, url)
+
+
+@lru_cache(maxsize=64)
+def _root(base_url: str) -> str:
+    return _joined(base_url, "/").removesuffix("/")
+
+
+def _joined(base_url: str, url: str) -> str:
     try:
         joined = urljoin(base_url, url)
         parts = urlsplit(joined)
@@ -199,6 +211,8 @@ def utc(value: object) -> str | None:
         return None
     try:
         moment = datetime.fromisoformat(value)
+        if _PLAIN_TIME.fullmatch(value):
+            return value
         if moment.tzinfo is None:
             return None
         return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
@@ -208,6 +222,8 @@ def utc(value: object) -> str | None:
 
 def clean(text: str) -> str:
     """`text` without what cannot be encoded (lone surrogates) and without control characters."""
+    if text.isprintable():
+        return text.strip()
     encodable = text.encode("utf-8", "replace").decode("utf-8")
     return "".join(char if char.isprintable() else " " for char in encodable).strip()
 

@@ -3,27 +3,25 @@
 import asyncio
 import gzip
 import hashlib
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from aiohttp import web
 
 from sandboxes.index.lru import Lru
-from sandboxes.index.negotiation import Coding, Form
+from sandboxes.index.negotiation import Coding, Media
 from sandboxes.index.once import Once
+from sandboxes.index.packing import packed
 from sandboxes.index.problems import reason_phrase
 from sandboxes.index.render import VERSION
 from sandboxes.index.withheld import Withheld
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 _ROOM = 64 * 1024 * 1024  # bytes of rendered pages in memory
 _PACK_FROM = 1024  # bytes; below, packing saves nothing
+# Higher ones take twice as long and, on pages of hashes, save nothing.
+_LEVELS: Final = {Coding.ZSTD: 3, Coding.GZIP: 5}
 _RENDER_IN_PLACE = 100  # entries; more are rendered in a thread
 
 
@@ -31,7 +29,7 @@ _RENDER_IN_PLACE = 100  # entries; more are rendered in a thread
 class Body:
     """One form of one page, in one encoding."""
 
-    form: Form
+    form: Media
     data: bytes
     coding: Coding
     etag: str
@@ -67,11 +65,11 @@ class Bodies:
     """Rendered and packed once per page, form and encoding; the least used are rendered again later."""
 
     def __init__(self) -> None:
-        self._bodies: Lru[tuple[str, Form, Coding], Body] = Lru(_ROOM)
-        self._making: Once[tuple[str, Form, Coding], Body] = Once()
+        self._bodies: Lru[tuple[str, Media, Coding], Body] = Lru(_ROOM)
+        self._making: Once[tuple[str, Media, Coding], Body] = Once()
 
     async def get(
-        self, digest: str, form: Form, coding: Coding, entries: int, render: Callable[[], bytes]
+        self, digest: str, form: Media, coding: Coding, entries: int, render: Callable[[], bytes]
     ) -> Body:
         """`digest` stands for what `render` renders; `entries` is how many files or names that has."""
         key = (digest, form, coding)
@@ -82,15 +80,15 @@ class Bodies:
             return self._keep(key, _body(key, render))
         return await self._making.do(key, lambda: self._make(key, render))
 
-    async def _make(self, key: tuple[str, Form, Coding], render: Callable[[], bytes]) -> Body:
+    async def _make(self, key: tuple[str, Media, Coding], render: Callable[[], bytes]) -> Body:
         return self._keep(key, await asyncio.to_thread(_body, key, render))
 
-    def _keep(self, key: tuple[str, Form, Coding], body: Body) -> Body:
+    def _keep(self, key: tuple[str, Media, Coding], body: Body) -> Body:
         self._bodies.put(key, body, len(body.data))
         return body
 
 
-def _body(key: tuple[str, Form, Coding], render: Callable[[], bytes]) -> Body:
+def _body(key: tuple[str, Media, Coding], render: Callable[[], bytes]) -> Body:
     digest, form, coding = key
     data = render()
     coding = coding if len(data) >= _PACK_FROM else Coding.IDENTITY
@@ -101,8 +99,8 @@ def _body(key: tuple[str, Form, Coding], render: Callable[[], bytes]) -> Body:
 def _packed(data: bytes, coding: Coding) -> bytes:
     match coding:
         case Coding.ZSTD:
-            return zstd.compress(data, 6)
+            return packed(data, _LEVELS[coding])
         case Coding.GZIP:
-            return gzip.compress(data, 6, mtime=0)
+            return gzip.compress(data, _LEVELS[coding], mtime=0)
         case Coding.IDENTITY:
             return data

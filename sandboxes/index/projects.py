@@ -2,9 +2,10 @@
 
 The row is the truth for every process; pages in memory are found by the row's
 digest, so they cannot be out of date. A page is asked for again (with its etag)
-once it is older than `FRESH`. When the upstream fails, what is known is shown,
+once it is older than `kept.FRESH`. When the upstream fails, what is known is shown,
 and said to be old. "No such project" is remembered too, but only shortly: it may
-be published any moment. What a page said before stays when the project is missing, and says of each
+be published any moment. Of a name that never was a project it is remembered in memory alone, so made-up
+names fill no table. What a page said before stays when the project is missing, and says of each
 file of a later page whether it was there (`sightings.py`).
 """
 
@@ -14,45 +15,45 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
+from sandboxes.index import kept
 from sandboxes.index.database import Database
 from sandboxes.index.errors import UnknownError, UpstreamError
+from sandboxes.index.kept import MISSING, Known
 from sandboxes.index.lru import Lru
-from sandboxes.index.once import Once
+from sandboxes.index.once import Once, seen
 from sandboxes.index.page import FORMAT, Page
 from sandboxes.index.sightings import sighted
 from sandboxes.index.upstream import Fresh, Missing, NotModified
-from sandboxes.index.upstreams import Upstreams
+from sandboxes.index.upstreams import Sources, Upstreams
 
 logger = logging.getLogger(__name__)
 
-FRESH = 60.0  # seconds
-MISSING = 10.0  # seconds
+_MOST_NAMES = 10_000  # of one sandbox's list
+_MOST_ABSENT = 20_000  # names that are remembered to be no project's
 _MOST_FILES = 100_000  # of all pages in memory together; about 1 kB each
+_IN_PLACE = 200  # files; what is done with more is done in a thread, so others go on
 _LOAD_IN_PLACE = 64 * 1024  # bytes; a larger document is parsed in a thread
 
-_ROW = """
-SELECT name, source, format, etag, digest, missing, document IS NULL AS bare, fetched_at, checked_at,
-       extract(epoch FROM now() - checked_at)::float AS age
-FROM index_project WHERE name = %(name)s"""
-_DOCUMENT = """
-SELECT document, digest FROM index_project WHERE name = %(name)s AND format = %(format)s"""
-_NAMES = "SELECT name FROM index_project WHERE NOT missing ORDER BY name"
-_CONFIRM = "UPDATE index_project SET checked_at = now() WHERE name = %(name)s AND digest = %(digest)s"
-_MISSING = """
-INSERT INTO index_project (name, source, format, etag, document, missing, digest, fetched_at, checked_at)
-VALUES (%(name)s, %(source)s, %(format)s, '', NULL, true, '', now(), now())
-ON CONFLICT (name) DO UPDATE SET
-    missing = true, checked_at = excluded.checked_at, source = excluded.source, format = excluded.format,
-    document = CASE WHEN index_project.format = excluded.format THEN index_project.document END"""
-_KEEP = """
-INSERT INTO index_project (name, source, format, etag, document, missing, digest, fetched_at, checked_at)
-VALUES (%(name)s, %(source)s, %(format)s, %(etag)s, %(document)s, false, %(digest)s, %(now)s, %(now)s)
-ON CONFLICT (name) DO UPDATE SET
-    source = excluded.source, format = excluded.format, etag = excluded.etag, document = excluded.document,
-    missing = false, digest = excluded.digest, fetched_at = excluded.fetched_at,
-    checked_at = excluded.checked_at"""
+# From one name to the next by the index: what it costs goes by the names, however often each was asked for.
+_NAMES = """
+WITH RECURSIVE asked AS (
+    (SELECT project FROM usage_fetch WHERE sandbox_id = %(sandbox)s AND kind = 'page' AND project > ''
+     ORDER BY project LIMIT 1)
+    UNION ALL
+    SELECT (SELECT project FROM usage_fetch
+            WHERE sandbox_id = %(sandbox)s AND kind = 'page' AND project > asked.project
+            ORDER BY project LIMIT 1)
+    FROM asked WHERE asked.project IS NOT NULL
+)
+SELECT name FROM asked JOIN index_project ON name = project
+WHERE NOT missing AND EXISTS (
+    SELECT FROM usage_fetch
+    WHERE sandbox_id = %(sandbox)s AND kind = 'page' AND project = name AND ecosystem = 'pypi')
+ORDER BY name LIMIT %(most)s"""
+_SQL = kept.Statements("index_project")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,103 +66,119 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """The row of a project, without its document."""
+class Arrival:
+    """A page as soon as it is known. It may be made ready to be given while it is still written down."""
 
-    digest: str
-    missing: bool
-    ours: bool  # it is of an upstream that may have the project
-    fresh: bool
-    etag: str  # "" when it must not be used: another upstream's, or of an older format
-    readable: bool  # there is a document that can be shown, or told from, though it may be old
-    looked_at: datetime  # when the document last was all there is
-    fetched_at: datetime
+    shown: Shown
+    writing: asyncio.Task[None] | None = None
+
+    async def kept(self) -> None:
+        """Returns once it is written down. Raises `UnavailableError` when it cannot be: then nobody may have it."""
+        if self.writing is not None:
+            await asyncio.shield(self.writing)
 
 
 class Projects:
     def __init__(self, database: Database, upstream: Upstreams) -> None:
         self._database = database
         self._upstream = upstream
-        self._refreshing: Once[str, Shown] = Once()
+        self._asking: Once[tuple[str, Sources], Arrival] = Once()
+        self._arriving: dict[tuple[str, Sources], Arrival] = {}  # those that are being written down
+        self._absent: Lru[tuple[str, Sources], float] = Lru(
+            _MOST_ABSENT
+        )  # until when, on `monotonic`'s clock
         self._pages: Lru[str, Page] = Lru(_MOST_FILES)
         self._loading: Once[str, tuple[Page, str] | None] = Once()
 
-    async def names(self) -> list[str]:
-        """Projects that somebody asked for and that exist; the upstream's whole list is not mirrored."""
-        return [row["name"] for row in await self._database.rows(_NAMES, {})]
+    async def names(self, sandbox: int) -> list[str]:
+        """Projects that this sandbox asked for and that exist: what others try is not its business."""
+        values = {"sandbox": sandbox, "most": _MOST_NAMES}
+        return [row["name"] for row in await self._database.rows(_NAMES, values)]
 
-    async def page(self, project: str) -> Shown:
-        """Raises `UnknownError`, or `UpstreamError` when nothing is known and the upstream fails."""
-        known = await self._look_up(project)
-        if known is not None and known.fresh:
-            return await self._load(project, known)
-        return await self._refreshing.do(project, lambda: self._refresh(project))
+    async def page(self, project: str, only: Sources = None) -> Shown:
+        """Raises `UnknownError`, or `UpstreamError` when nothing is known and the upstream fails.
+
+        `only`: the upstreams that may hear the name; when none of those has it, what is kept is shown.
+        """
+        arrival = await self.arrival(project, only)
+        await arrival.kept()
+        return arrival.shown
+
+    async def arrival(self, project: str, only: Sources = None) -> Arrival:
+        """As `page`, while it may still be being written down."""
+        arriving = self._arriving.get((project, only))
+        if arriving is not None:
+            return arriving
+        return await self._asking.do((project, only), lambda: self._ask(project, only))
 
     async def close(self) -> None:
-        await self._refreshing.close()
+        await self._asking.close()
         await self._loading.close()
+        await asyncio.gather(*(each.kept() for each in self._arriving.values()), return_exceptions=True)
 
-    async def _look_up(self, project: str) -> _Known | None:
-        return self._known(await self._database.row(_ROW, {"name": project}))
+    async def _look_up(self, project: str) -> Known | None:
+        return kept.known(await self._database.row(_SQL.row, {"name": project}), self._upstream, FORMAT)
 
-    def _known(self, row: Mapping[str, Any] | None) -> _Known | None:
-        if row is None:
-            return None
-        # A page must not outlive the rule that another upstream alone has the project.
-        ours = row["missing"] or self._upstream.may_have(row["name"], row["source"])
-        current, age = ours and row["format"] == FORMAT, row["age"]
-        return _Known(
-            digest=row["digest"],
-            missing=row["missing"],
-            ours=ours,
-            fresh=current and (self._upstream.offline or age < (MISSING if row["missing"] else FRESH)),
-            etag=row["etag"] if current and not row["missing"] else "",
-            readable=row["format"] == FORMAT and not row["bare"],
-            looked_at=row["fetched_at"] if row["missing"] else row["checked_at"],
-            fetched_at=row["fetched_at"],
-        )
-
-    async def _refresh(self, project: str) -> Shown:
+    async def _ask(self, project: str, only: Sources) -> Arrival:
         known = await self._look_up(project)
-        if known is not None and known.fresh:  # another refresh ended between the caller's look and now
-            return await self._load(project, known)
+        if known is not None and known.fresh:
+            return Arrival(await self._load(project, known))
+        if monotonic() < (self._absent.get((project, only)) or 0.0):
+            raise _unknown(project)
+        return await self._refresh(project, only, known)
+
+    async def _refresh(self, project: str, only: Sources, known: Known | None) -> Arrival:
+        if not self._upstream.asks(project, only):
+            if known is None or not (known.readable and known.ours):
+                raise _unknown(project)
+            return Arrival(await self._load(project, known))
         try:
-            answer = await self._upstream.page(project, known.etag if known else "")
+            answer = await self._upstream.page(project, known.etag if known else "", only)
         except UpstreamError as error:
             if known is None or known.missing or not (known.readable and known.ours):
                 raise
             logger.warning("page of %s is stale: %s", project, error)
             shown = await self._load(project, known)
-            return Shown(shown.page, shown.digest, f"{error} Page of {known.fetched_at:%Y-%m-%dT%H:%M:%SZ}.")
+            why = f"{error} Page of {known.fetched_at:%Y-%m-%dT%H:%M:%SZ}."
+            return Arrival(Shown(shown.page, shown.digest, why))
         match answer:
             case Fresh(page, etag):
-                return await self._keep(page, etag, known)
+                return await self._keep((project, only), page, etag, known)
             case Missing():
-                values = {"name": project, "source": "", "format": FORMAT}
-                await self._database.rows(_MISSING, values)
+                values = {"name": project, "format": FORMAT, "only": None if only is None else list(only)}
+                if not await self._database.rows(_SQL.missing, values):
+                    self._absent.put((project, only), monotonic() + MISSING)
                 raise _unknown(project)
             case NotModified() if known is not None:
-                await self._database.rows(_CONFIRM, {"name": project, "digest": known.digest})
-                return await self._load(project, known)
+                await self._database.rows(_SQL.confirm, {"name": project, "digest": known.digest})
+                return Arrival(await self._load(project, known))
             case _:
                 raise UpstreamError(f"The upstream index says that {project} did not change, unasked.")
 
-    async def _keep(self, page: Page, etag: str, known: _Known | None) -> Shown:
+    async def _keep(self, key: tuple[str, Sources], page: Page, etag: str, known: Known | None) -> Arrival:
         now = datetime.now(UTC)
         found = await self._document(page.project, known.digest) if known and known.readable else None
         former = found[0] if found else None
         # Another upstream's silence says nothing about this one.
         looked_at = known.looked_at if known and former and former.source == page.source else None
-        page = await asyncio.to_thread(sighted, page, now, former, looked_at)
-        document = await asyncio.to_thread(page.document)
-        digest = hashlib.sha256(document).hexdigest()
+        small = len(page.files) <= _IN_PLACE
+        work = (page, now, former, looked_at)
+        page, document, digest = _dated(*work) if small else await asyncio.to_thread(_dated, *work)
         values = {"name": page.project, "source": page.source, "format": FORMAT, "etag": etag}
         values |= {"document": document, "digest": digest, "now": now}
-        await self._database.rows(_KEEP, values)
         self._remember(digest, page)
-        return Shown(page, digest)
+        writing = asyncio.create_task(self._write(key, values))
+        writing.add_done_callback(seen)
+        arrival = self._arriving[key] = Arrival(Shown(page, digest), writing)
+        return arrival
 
-    async def _load(self, project: str, known: _Known) -> Shown:
+    async def _write(self, key: tuple[str, Sources], values: Mapping[str, Any]) -> None:
+        try:
+            await self._database.rows(_SQL.keep, values)
+        finally:
+            del self._arriving[key]
+
+    async def _load(self, project: str, known: Known) -> Shown:
         if known.missing:
             raise _unknown(project)
         found = await self._document(project, known.digest)
@@ -182,7 +199,7 @@ class Projects:
         return await self._loading.do(project, lambda: self._stored(project))
 
     async def _stored(self, project: str) -> tuple[Page, str] | None:
-        row = await self._database.row(_DOCUMENT, {"name": project, "format": FORMAT})
+        row = await self._database.row(_SQL.document, {"name": project, "format": FORMAT})
         if row is None or row["document"] is None:
             return None
         document = row["document"]
@@ -193,6 +210,15 @@ class Projects:
 
     def _remember(self, digest: str, page: Page) -> None:
         self._pages.put(digest, page, len(page.files) + 1)
+
+
+def _dated(
+    page: Page, now: datetime, former: Page | None, looked_at: datetime | None
+) -> tuple[Page, bytes, str]:
+    """The page with its files' sightings, as bytes, and their digest."""
+    page = sighted(page, now, former, looked_at)
+    document = page.document()
+    return page, document, hashlib.sha256(document).hexdigest()
 
 
 def _unknown(project: str) -> UnknownError:

@@ -8,11 +8,12 @@ Files that policy refuses stay listed and are marked as yanked (PEP 592), with t
 an older version unasked, and show the reason to whoever asks for that one.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from urllib.parse import quote
+
+import msgspec
 
 from sandboxes.index.negotiation import Form
 from sandboxes.index.page import File, Page
@@ -39,22 +40,33 @@ def render_page(page: Page, form: Form, marks: Marks | None = None, index_url: s
     """`index_url` is the index's own, as sandboxes know it, without a slash at the end."""
     links = _Links(page, index_url if index_url.startswith("https://") else "")
     if form is Form.JSON:
-        return _json_page(links, marks or {}).encode()
+        return _json_page(links, marks or {})
     return "".join(_html_page(links, marks or {})).encode()
 
 
 def render_names(names: Iterable[str], form: Form) -> bytes:
     """The list of projects."""
     if form is Form.JSON:
-        return _dump(
-            {"meta": {"api-version": _JSON_VERSION}, "projects": [{"name": name} for name in names]}
-        ).encode()
+        projects = [{"name": name} for name in names]
+        return msgspec.json.encode({"meta": {"api-version": _JSON_VERSION}, "projects": projects})
     head = _HEAD.format(version=_HTML_VERSION, status="", title="Projects")
     return "".join([head, *(f'<a href="{name}/">{name}</a><br>\n' for name in names), _TAIL]).encode()
 
 
-def _dump(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+class _Entry(msgspec.Struct, rename="kebab", omit_defaults=True):
+    """A file on a JSON page; what is empty is left out."""
+
+    filename: str
+    url: str
+    hashes: dict[str, str]
+    yanked: bool | str
+    requires_python: str = ""
+    # PEP 714: the new key, and for pip before 23.1 the old one.
+    core_metadata: dict[str, str] | None = None
+    data_dist_info_metadata: dict[str, str] | None = None
+    size: int | None = None
+    upload_time: str | None = None
+    provenance: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +98,7 @@ def _status(page: Page) -> dict[str, str]:
     return {"status": page.status} | ({"reason": page.status_reason} if page.status_reason else {})
 
 
-def _json_page(links: _Links, marks: Marks) -> str:
+def _json_page(links: _Links, marks: Marks) -> bytes:
     page = links.page
     sized = all(
         file.size is not None for file in page.files
@@ -95,32 +107,27 @@ def _json_page(links: _Links, marks: Marks) -> str:
         "meta": {"api-version": _JSON_VERSION if sized else _JSON_WITHOUT_SIZES},
         "name": page.project,
         "versions": page.versions,
-        "files": [_json_file(links, file, _yanked(file, marks)) for file in page.files],
+        "files": [_entry(links, file, _yanked(file, marks)) for file in page.files],
     }
     if status := _status(page):
         document["project-status"] = status
-    return _dump(document)
+    return msgspec.json.encode(document)
 
 
-def _json_file(links: _Links, file: File, yanked: bool | str) -> dict[str, object]:
-    entry: dict[str, object] = {
-        "filename": file.filename,
-        "url": links.file(file),
-        "hashes": {"sha256": file.sha256},
-        "yanked": yanked,
-    }
-    if file.requires_python:
-        entry["requires-python"] = file.requires_python
-    if file.metadata_sha256:
-        # PEP 714: the new key, and for pip before 23.1 the old one.
-        entry["core-metadata"] = entry["data-dist-info-metadata"] = {"sha256": file.metadata_sha256}
-    if file.size is not None:
-        entry["size"] = file.size
-    if file.upload_time:
-        entry["upload-time"] = file.upload_time
-    if provenance := links.provenance(file):
-        entry["provenance"] = provenance
-    return entry
+def _entry(links: _Links, file: File, yanked: bool | str) -> _Entry:
+    metadata = {"sha256": file.metadata_sha256} if file.metadata_sha256 else None
+    return _Entry(
+        filename=file.filename,
+        url=links.file(file),
+        hashes={"sha256": file.sha256},
+        yanked=yanked,
+        requires_python=file.requires_python,
+        core_metadata=metadata,
+        data_dist_info_metadata=metadata,
+        size=file.size,
+        upload_time=file.upload_time or None,
+        provenance=links.provenance(file),
+    )
 
 
 def _html_page(links: _Links, marks: Marks) -> Iterator[str]:

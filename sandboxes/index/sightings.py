@@ -5,8 +5,9 @@ therefore taken to be no older than the last look at its page that did not find 
 is looked at for the first time nothing is known of that, and the upstream's word has to do.
 """
 
-from dataclasses import replace
 from datetime import UTC, datetime
+
+from msgspec.structs import replace
 
 from sandboxes.index.page import File, Page
 

@@ -5,9 +5,10 @@ import hashlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import aiohttp
+from msgspec.structs import replace
 
 from sandboxes.errors import PetridishError
 from sandboxes.index.config import Source

@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
@@ -21,7 +22,7 @@ from yarl import URL
 
 from portal.accounts.models import User
 from sandboxes.index.app import make_app
-from sandboxes.index.config import Config, source
+from sandboxes.index.config import Config, Source, source
 from sandboxes.index.database import Database, Rows
 from sandboxes.index.models import File, ListEntry, PolicySetting, Project, Trouble, Waiver
 from sandboxes.lifecycle.models import Sandbox
@@ -179,6 +180,12 @@ async def index(sandbox: Sandbox, upstream: UpstreamServer, tmp_path: Path) -> A
         (source("INDEX_UPSTREAM", upstream.url),),
         public_url=PORTAL,
     )
+    async with serving(config) as served:
+        yield served
+
+
+@asynccontextmanager
+async def serving(config: Config) -> AsyncIterator[Index]:
     runner = web.AppRunner(await make_app(config), access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -191,6 +198,17 @@ async def index(sandbox: Sandbox, upstream: UpstreamServer, tmp_path: Path) -> A
         yield Index(url, session, database, config.folder)
     await runner.cleanup()
     await database.close()
+
+
+@asynccontextmanager
+async def another_process(index: Index, *sources: Source) -> AsyncIterator[Index]:
+    """All parts of one, as asked by the same sandbox; with the first it shares the database and the folder only."""
+    config = Config(database_url(), "127.0.0.1", 0, index.folder, sources, public_url=PORTAL)
+    runner = web.AppRunner(await make_app(config), access_log=None, shutdown_timeout=0.2)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield replace(index, url=f"http://127.0.0.1:{runner.addresses[0][1]}")
+    await runner.cleanup()
 
 
 @pytest.fixture
@@ -207,6 +225,19 @@ def big(upstream: UpstreamServer) -> Package:
     package = make_wheel("big", padding=bytes(range(256)) * 4096)
     upstream.add("big", package)
     return package
+
+
+@pytest.fixture
+async def neighbour(index: Index) -> str:
+    """Another sandbox's `Authorization`."""
+
+    def make() -> None:
+        other = Sandbox.objects.get()
+        other.pk, other.name, other.namespace = None, "other", "other"
+        other.save(force_insert=True)
+
+    committed(make)
+    return aiohttp.encode_basic_auth("other", TOKEN)
 
 
 type SetPhase = Callable[[Phase], Awaitable[None]]

@@ -1,16 +1,17 @@
 """The standards' finer points, and that the table in docs/index.md names tests that exist."""
 
 import ast
+import dataclasses
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sandboxes.index.app import make_app
 from sandboxes.index.config import Config, source
@@ -138,12 +139,12 @@ async def attested(index: Index, tmp_path: Path) -> AsyncIterator[tuple[Index, U
         "provenance": server.url.replace("/simple/", "/packages/demo.provenance")
     }
     server.faults["demo.provenance"] = Fault(data=PROVENANCE)
-    trusted = replace(source("INDEX_UPSTREAM", server.url), authorities=certificates)
+    trusted = dataclasses.replace(source("INDEX_UPSTREAM", server.url), authorities=certificates)
     config = Config(database_url(), "127.0.0.1", 0, index.folder, (trusted,), url=HERE)
     runner = web.AppRunner(await make_app(config), access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield replace(index, url=f"http://127.0.0.1:{runner.addresses[0][1]}"), server, package
+    yield dataclasses.replace(index, url=f"http://127.0.0.1:{runner.addresses[0][1]}"), server, package
     await runner.cleanup()
     await server.stop()
 

@@ -1,16 +1,21 @@
 """Project pages, over HTTP: forms, redirects, conditional requests, and an upstream that fails."""
 
+import asyncio
 import gzip
 import json
 import sys
+from collections.abc import AsyncIterator
 from datetime import timedelta
+from time import monotonic
 
 import pytest
+from psycopg import AsyncConnection
 
+import sandboxes.index.projects as kept_pages
 from sandboxes.index.config import source
 from sandboxes.index.projects import Projects
 from sandboxes.index.upstreams import Upstreams
-from tests.sandboxes.index.conftest import Index
+from tests.sandboxes.index.conftest import Index, database_url
 from tests.sandboxes.index.upstream_server import UpstreamServer
 from tests.sandboxes.index.wheels import Package, make_wheel
 
@@ -116,27 +121,88 @@ async def test_upstream_is_asked_once_while_a_page_is_fresh_then_with_its_etag(
     assert b"demo-2.0" in (await index.ask("/simple/demo/", Accept_Encoding="identity")).body
 
 
-async def test_a_look_that_is_older_than_the_last_refresh_does_not_refresh_again(
-    index: Index, upstream: UpstreamServer, demo: Package
-) -> None:
-    """Of many who ask at once, some look before the page is stored and come to ask for it after."""
+@pytest.fixture
+async def projects(index: Index, upstream: UpstreamServer) -> AsyncIterator[Projects]:
     asked = Upstreams([source("INDEX_UPSTREAM", upstream.url)])
-    projects = Projects(index.database, asked)
-    first, second = await projects._refresh("demo"), await projects._refresh("demo")
-    assert first.digest == second.digest
-    assert upstream.asked["/simple/demo/"] == 1
+    made = Projects(index.database, asked)
+    yield made
+    await made.close()
     await asked.close()
 
 
-async def test_unknown_project_is_404_and_remembered_shortly(index: Index, upstream: UpstreamServer) -> None:
+async def test_many_who_ask_at_once_cause_one_request(
+    projects: Projects, upstream: UpstreamServer, demo: Package
+) -> None:
+    shown = await asyncio.gather(*(projects.page("demo") for _ in range(20)))
+    assert len({each.digest for each in shown}) == 1
+    assert upstream.asked["/simple/demo/"] == 1
+
+
+async def test_a_page_is_had_while_it_is_written_down_and_given_only_after(
+    projects: Projects, upstream: UpstreamServer, demo: Package
+) -> None:
+    async with await AsyncConnection.connect(database_url()) as other:
+        await other.execute("LOCK TABLE index_project IN SHARE MODE")  # others read, and wait to write
+        arrival = await projects.arrival("demo")
+        assert arrival.shown.page.files
+        given = asyncio.create_task(projects.page("demo"))
+        assert await projects.arrival("demo") is arrival
+        assert not (await asyncio.wait([given], timeout=0.2))[0]
+    assert await given == arrival.shown
+    assert upstream.asked["/simple/demo/"] == 1
+
+
+async def test_a_page_that_cannot_be_written_down_is_not_given(
+    index: Index, upstream: UpstreamServer, demo: Package
+) -> None:
+    await index.rows("ALTER TABLE index_project ADD CONSTRAINT nothing CHECK (name = '')")
+    try:
+        for _ in range(2):
+            reply = await index.ask("/simple/demo/")
+            assert (reply.status, reply.reason) == (
+                503,
+                "The index's database refuses to read or write; try again.",
+            )
+    finally:
+        await index.rows("ALTER TABLE index_project DROP CONSTRAINT nothing")
+    assert (await index.ask("/simple/demo/")).status == 200
+
+
+async def test_unknown_project_is_404_and_remembered_shortly(
+    index: Index, upstream: UpstreamServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for _ in range(2):
         reply = await index.ask("/simple/nowhere/")
         assert (reply.status, reply.reason) == (404, "No project nowhere at the upstream index.")
         assert reply.headers["Content-Type"] == "application/problem+json"
     assert upstream.asked["/simple/nowhere/"] == 1
     upstream.add("nowhere", make_wheel("nowhere"))
-    await index.expire_pages()
+    monkeypatch.setattr(kept_pages, "monotonic", lambda: monotonic() + 60.0)
     assert (await index.ask("/simple/nowhere/")).status == 200
+
+
+async def test_made_up_names_leave_nothing_but_the_record(
+    index: Index, upstream: UpstreamServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_pages, "monotonic", lambda: 0.0)  # nothing is forgotten by its time
+    for number in range(5):
+        assert (await index.ask(f"/simple/made-up-{number}/")).status == 404
+    assert await index.rows("SELECT name FROM index_project") == []
+    assert (await index.ask("/simple/made-up-0/")).status == 404
+    assert set(upstream.asked.values()) == {1}
+
+
+async def test_a_project_that_is_gone_is_remembered_by_its_row(
+    index: Index, upstream: UpstreamServer, demo: Package
+) -> None:
+    await index.ask("/simple/demo/")
+    kept = upstream.projects.pop("demo")
+    await index.expire_pages()
+    assert [(await index.ask("/simple/demo/")).status for _ in range(2)] == [404, 404]
+    assert upstream.asked["/simple/demo/"] == 2
+    upstream.projects["demo"] = kept
+    await index.expire_pages()
+    assert (await index.ask("/simple/demo/")).status == 200
 
 
 async def test_impossible_names_are_not_asked_for(index: Index, upstream: UpstreamServer) -> None:
@@ -175,14 +241,33 @@ async def test_an_unknown_page_is_502_with_a_reason(
     assert reply.headers["Content-Type"] == "application/problem+json"
 
 
+async def listed(index: Index, auth: str = "") -> list[str]:
+    reply = await index.ask("/simple/", Accept=JSON, Authorization=auth or index.auth)
+    return [project["name"] for project in json.loads(reply.body)["projects"]]
+
+
 async def test_project_list_names_what_was_asked_for(
-    index: Index, upstream: UpstreamServer, demo: Package
+    index: Index, upstream: UpstreamServer, demo: Package, big: Package
+) -> None:
+    assert await listed(index) == []
+    for project in ("demo", "nowhere", "big", "demo"):
+        await index.ask(f"/simple/{project}/")
+    reply = await index.ask("/simple/", Accept=JSON)
+    assert json.loads(reply.body) == {
+        "meta": {"api-version": "1.4"},
+        "projects": [{"name": "big"}, {"name": "demo"}],
+    }
+    assert b'<a href="demo/">demo</a>' in (await index.ask("/simple/")).body
+
+
+async def test_project_list_does_not_tell_what_others_try(
+    index: Index, neighbour: str, demo: Package, big: Package
 ) -> None:
     await index.ask("/simple/demo/")
-    await index.ask("/simple/nowhere/")
-    reply = await index.ask("/simple/", Accept=JSON)
-    assert json.loads(reply.body) == {"meta": {"api-version": "1.4"}, "projects": [{"name": "demo"}]}
-    assert b'<a href="demo/">demo</a>' in (await index.ask("/simple/")).body
+    await index.ask("/simple/big/", Authorization=neighbour)
+    await index.ask("/npm/big", Authorization=index.auth)  # of another world, whose names are not listed here
+    assert await listed(index) == ["demo"]
+    assert await listed(index, neighbour) == ["big"]
 
 
 @pytest.mark.parametrize("floor", [{"cooldown": timedelta()}])  # HTML dates nothing

@@ -1,11 +1,12 @@
 """Pages as one policy sees them: pure, but for the cache."""
 
+import dataclasses
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from sandboxes.index import views as views_module
 from sandboxes.index.candidates import replacements
@@ -101,6 +102,12 @@ WITHHELD: list[tuple[str, list[File], Withheld | None]] = [
     ("an older version", [file("1.0", DAY), file("2.0")], None),
     ("a pre-release", [file("1.0"), file("2.0rc1", DAY)], None),
     ("yanked by its project", [file("1.0"), file("2.0", DAY, yanked=True)], None),
+    ("below a pre-release", [file("1.0"), file("2.0", DAY), file("3.0rc1")], Withheld("2.0", "cooldown")),
+    (
+        "below what its project yanked",
+        [file("1.0"), file("2.0", DAY), file("3.0", yanked=True)],
+        Withheld("2.0", "cooldown"),
+    ),
     ("all there is", [file("2.0", DAY)], Withheld("2.0", "cooldown")),
     ("several", [file("1.0"), file("1.9", DAY), file("1.10", DAY)], Withheld("1.10", "cooldown")),
 ]
@@ -120,7 +127,7 @@ def _advised(**changes: Any) -> Knowledge:
     plain = Statement(
         "PYSEC-1", False, words.Severity.CRITICAL, (), [], [[["introduced", "0"], ["fixed", "2.0"]]]
     )
-    return Knowledge(1, ProjectAdvisories(words.Ecosystem.PYPI, [replace(plain, **changes)]))
+    return Knowledge(1, ProjectAdvisories(words.Ecosystem.PYPI, [dataclasses.replace(plain, **changes)]))
 
 
 def test_a_fix_does_not_wait_and_what_it_fixes_is_refused() -> None:
