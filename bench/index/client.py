@@ -55,15 +55,25 @@ class _Connection:
             self.head = data
             return 0
         if b" 200 " not in self.head[:20]:
-            raise ConnectionError(repr(self.head[:300]))
+            raise ConnectionError(_said(self.head))
         lines = self.head.lower().split(b"\r\n")
-        self.length = next(int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:"))
+        lengths = [int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:")]
+        if not lengths:
+            raise ConnectionError(f"no length: {_said(self.head)}")
+        self.length = lengths[0]
         return len(body)
 
 
-def request_of(path: str, authorization: str = "") -> bytes:
-    headers = f"Authorization: {authorization}\r\n" if authorization else ""
-    return f"GET {path} HTTP/1.1\r\nHost: bench\r\n{headers}\r\n".encode()
+def _said(head: bytes) -> str:
+    """Its first line, and then the others."""
+    return head[:500].decode("latin-1").replace("\r\n", "\n")
+
+
+def request_of(path: str, authorization: str = "", **headers: str) -> bytes:
+    """Of headers, `_` stands for `-`."""
+    given = ({"Authorization": authorization} if authorization else {}) | headers
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in given.items())
+    return f"GET {path} HTTP/1.1\r\nHost: bench\r\n{lines}\r\n".encode()
 
 
 def run(port: int, requests: Sequence[bytes], times: int = 1) -> list[Get]:

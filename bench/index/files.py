@@ -1,37 +1,39 @@
 """Files through the index: a stampede on a cold one, and warm ones beside nginx's static files.
 
     .venv/bin/python -m bench.index.files [--rounds 5] [--megabytes 20] [--clients 50] [--away 80] [--rate 20]
+                                          [--peers all|none|NAME,NAME]
 
-Policy, identity and recording are on in every figure. The index, nginx (one worker), the upstream, PostgreSQL
-and the client are processes that share this machine. The upstream is --away milliseconds from each request to
-its answer, and one file comes with --rate MB/s from it (0: as fast as it can). Turns of us and of nginx
-alternate; told are medians. In a stampede each round has a file of its own, whose project page is known;
-"lone" is one client of another cold file of that size. "First byte" is of the body, on a new connection. CPU
-time is told too, because other load on the machine changes it little.
+Policy, identity and recording are on in every figure of ours. The index (two workers), nginx (one), the peers, the
+upstream, PostgreSQL and the client are processes that share this machine. The upstream is --away milliseconds from
+each request to its answer, and one file comes with --rate MB/s from it (0: as fast as it can). Turns alternate; told
+are medians. In a stampede each round has a file of its own, whose project page is known; "lone" is one client
+of another cold file of that size. "First byte" is of the body, on a new connection. CPU time is told too, because
+other load on the machine changes it little. Memory is of one worker, the one with most: at its peak in the
+stampedes, and how much that is above what it had before them.
 """
 
 import argparse
 import hashlib
 import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from urllib.request import urlopen
 
 import psutil
 
-from bench.index import client
+from bench.index import aims, client, memory, running
+from bench.index.aims import Aim
 from bench.index.client import Get, request_of
-from bench.index.nginx import nginx
+from bench.index.nginx import Nginx, nginx
+from bench.index.peers import NGINX, Peer, peers
 from bench.world import free_port, installation, load, say
 
-_TOKEN = "bench-token"  # noqa: S105 -- of an installation that lives for a minute
 _SMALL, _MIDDLE, _LARGE = 30_000, 1_000_000, 200_000_000
 
 
@@ -39,20 +41,14 @@ _SMALL, _MIDDLE, _LARGE = 30_000, 1_000_000, 200_000_000
 class World:
     index: int  # ports
     upstream: int
-    static: int | None
-    proxy: int | None
     process: psutil.Process
-    nginx: psutil.Process | None
+    nginx: Nginx | None
+    peers: list[Peer]
     packages: Path
     authorization: str
 
-    def path(self, file: Path) -> str:
-        with file.open("rb") as data:
-            sha256 = hashlib.file_digest(data, "sha256").hexdigest()
-        return f"/files/{file.parent.name}/{sha256}/{file.name}"
-
     def request(self, file: Path) -> bytes:
-        return request_of(self.path(file), self.authorization)
+        return request_of(f"/files/{file.parent.name}/{_sha256(file)}/{file.name}", self.authorization)
 
 
 def main() -> int:
@@ -64,6 +60,9 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=20.0, help="MB/s")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each turn with warm files")
     parser.add_argument("--large", type=int, default=_LARGE, help="bytes of the largest file")
+    parser.add_argument(
+        "--peers", default=NGINX, help="in the stampede: none, all, or names with commas between"
+    )
     options = parser.parse_args()
     with installation() as folder:
         return run(options, folder)
@@ -72,12 +71,14 @@ def main() -> int:
 def run(options: argparse.Namespace, folder: Path) -> int:
     with world(options, folder) as made:
         say(f"{load()}; upstream {options.away} ms away, {options.rate:g} MB/s")
-        stampede(options, made)
-        if made.static is None:
+        rows = stampede(options, made)
+        if made.nginx is None:
             say("nginx is not installed: no static files to compare with")
-            return 0
-        warm(options, made)
-        say(f"{load()}; index process: {_memory(made)}")
+        else:
+            rows += warm(options, made, made.nginx)
+        say(aims.table(aims.HEAD, rows))
+        workers = ", ".join(f"{memory.resident(each):.0f} MB" for each in memory.workers(made.process))
+        say(f"{load()}; the workers: {workers}; their parent: {memory.resident(made.process):.0f} MB")
     return 0
 
 
@@ -85,75 +86,142 @@ def run(options: argparse.Namespace, folder: Path) -> int:
 def world(options: argparse.Namespace, folder: Path) -> Iterator[World]:
     packages = folder / "packages"
     _make_files(packages, options)
-    authorization = _sandbox()
+    authorization = running.sandbox()
     upstream, index = free_port(), free_port()
     with ExitStack() as stack:
         arguments = [str(packages), str(upstream), str(options.away), str(options.rate)]
-        stack.enter_context(_process("bench.index.upstream", *arguments))
-        ports = stack.enter_context(nginx(folder / "nginx", packages, upstream))
-        environ = {"INDEX_UPSTREAM": f"http://127.0.0.1:{upstream}/simple/", "INDEX_PORT": str(index)}
-        process = stack.enter_context(_process("sandboxes.index", **environ))
-        for port in (upstream, index, *(ports or ())[:2]):
-            _wait_for(port)
-        yield World(
-            index,
-            upstream,
-            ports[0] if ports else None,
-            ports[1] if ports else None,
-            psutil.Process(process.pid),
-            psutil.Process(ports[2]) if ports else None,
-            packages,
-            authorization,
-        )
+        stack.enter_context(running.module("bench.index.upstream", *arguments))
+        running.wait_for(upstream)
+        for project in packages.iterdir():
+            _asked(upstream, f"/prepare/{project.name}")
+        url = f"http://127.0.0.1:{upstream}/simple/"
+        process = stack.enter_context(running.index(folder, index, url))
+        server = stack.enter_context(nginx(folder / "nginx", packages, upstream))
+        others = stack.enter_context(peers(options.peers, folder, upstream, server))
+        yield World(index, upstream, process, server, others, packages, authorization)
 
 
-def stampede(options: argparse.Namespace, world: World) -> None:
+# --- stampede ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Side:
+    """Who is asked for cold files, and what came of it."""
+
+    name: str
+    port: int
+    request: Callable[[Path], bytes]
+    process: psutil.Process | None = None
+    lone: list[Get] = field(default_factory=list)
+    many: list[list[Get]] = field(default_factory=list)
+    fetches: list[int] = field(default_factory=list)  # by the upstream's count, of each stampede
+    failed: str = ""
+
+    @property
+    def alone(self) -> float:
+        return statistics.median(get.end for get in self.lone)
+
+    @property
+    def last(self) -> float:
+        return statistics.median(max(get.end for get in gets) for gets in self.many)
+
+    @property
+    def times(self) -> float:
+        return self.last / self.alone
+
+    @property
+    def first(self) -> float:
+        return statistics.median(statistics.median(get.first for get in gets) for gets in self.many)
+
+    def told(self) -> list[str]:
+        if self.failed or not self.many:
+            return [self.name, self.failed, "", "", "", ""]
+        fetches = f"{min(self.fetches)} to {max(self.fetches)}"
+        times = [f"{self.alone:.2f} s", f"{self.last:.2f} s", f"{self.times:.2f}", f"{self.first:.2f} s"]
+        return [self.name, *times, fetches]
+
+
+def stampede(options: argparse.Namespace, world: World) -> list[list[str]]:
     files = iter(sorted((world.packages / "cold").glob("*.whl")))
     _know_page(world, "cold")
     client.run(world.index, [world.request(next(files))])  # connections are made, code is loaded
-    before = world.process.memory_info().rss
-    lone, many, proxied_lone, proxied = [], [], [], []
+    ours = Side("index", world.index, world.request)
+    sides = [ours, *(_side_of(peer) for peer in world.peers)]
+    workers = memory.workers(world.process)
+    before = [memory.resident(each) for each in workers]
+    for each in workers:
+        memory.forget_peak(each)
     for _ in range(options.rounds):
-        lone.append(client.run(world.index, [world.request(next(files))]))
-        file = next(files)
-        many.append(client.run(world.index, [world.request(file)] * options.clients))
-        _check_fetches(world, file)
-        if world.proxy:
-            proxied_lone.append(client.run(world.proxy, [_upstream_request(next(files))]))
-            proxied.append(client.run(world.proxy, [_upstream_request(next(files))] * options.clients))
+        lone, many = next(files), next(files)
+        for side in sides:
+            _round(side, world, lone, many, options.clients)
+    peaks = [memory.peak(each) for each in workers]
+    grown = max(peak - had for peak, had in zip(peaks, before, strict=True))
+    stayed = max(memory.resident(each) - had for each, had in zip(workers, before, strict=True))
     what = f"{options.clients} clients of a cold {options.megabytes} MB file"
-    _tell_stampede(f"{what}, index", lone, many)
-    grown = (world.process.memory_info().rss - before) / 1e6
-    say(f"  1 fetch each; the process grew by {grown:.1f} MB: {_memory(world)}")
-    if proxied:
-        _tell_stampede(f"{what}, nginx as caching proxy", proxied_lone, proxied)
+    head = (what, "one lone client", "all", "times", "median first byte", "fetches")
+    say(aims.table(head, [side.told() for side in sides]))
+    return [
+        aims.row(f"{what}: most fetches", max(ours.fetches), Aim(1, 1, most=True)),
+        aims.row(f"{what}: times one lone client", ours.times, Aim(1.5, 1.2, most=True)),
+        aims.row(f"{what}: median first byte", ours.first, Aim(0.2, 0.12, most=True, unit=" s")),
+        aims.row(
+            "most that a worker grew in the stampedes",
+            grown,
+            Aim(10, 4, most=True, unit=" MB"),
+            f"{stayed:.1f} MB of it stayed",
+        ),
+        aims.row("most memory of a worker in them", max(peaks), Aim(120, 80, most=True, unit=" MB")),
+    ]
 
 
-def _tell_stampede(what: str, lone: list[list[Get]], many: list[list[Get]]) -> None:
-    one = statistics.median(get.end for gets in lone for get in gets)
-    last = statistics.median(max(get.end for get in gets) for gets in many)
-    first = statistics.median(statistics.median(get.first for get in gets) for gets in many)
-    lone_first = statistics.median(get.first for gets in lone for get in gets)
-    say(
-        f"{what}: lone {one:.3f} s (first byte {lone_first:.3f} s), all {last:.3f} s = "
-        f"{last / one:.2f} times, median first byte {first:.3f} s"
+def _side_of(peer: Peer) -> Side:
+    return Side(
+        peer.name,
+        peer.port,
+        lambda file: request_of(peer.file(file.parent.name, file.name)),
+        None if peer.name == NGINX else peer.process,
     )
 
 
-def _check_fetches(world: World, file: Path) -> None:
-    with urlopen(f"http://127.0.0.1:{world.upstream}/count/{file.name}") as answer:
-        fetches = int(answer.read())
-    if fetches != 1:
-        raise SystemExit(f"{file.name} was fetched {fetches} times")
+def _round(side: Side, world: World, lone: Path, many: Path, clients: int) -> None:
+    if side.failed:
+        return
+    try:
+        side.lone += client.run(side.port, [side.request(lone)])
+        request, before = side.request(many), _count(world, many)
+        side.many.append(client.run(side.port, [request] * clients))
+    except (ConnectionError, LookupError) as error:
+        if side.name == "index":
+            raise
+        side.failed = f"failed: {str(error).splitlines()[0]}"
+    else:
+        side.fetches.append(_count(world, many) - before)
+    if side.process is not None:
+        running.calm(side.process)
 
 
-def warm(options: argparse.Namespace, world: World) -> None:
-    for name, at_once, unit in (
-        ("small", 16, "requests/s"),
-        ("middle", 16, "requests/s"),
-        ("large", 1, "MB/s"),
-        ("large", 4, "MB/s"),
-        ("large", 8, "MB/s"),
+def _count(world: World, file: Path) -> int:
+    return int(_asked(world.upstream, f"/count/{file.name}"))
+
+
+def _asked(upstream: int, path: str) -> bytes:
+    with urlopen(f"http://127.0.0.1:{upstream}{path}") as answer:
+        said: bytes = answer.read()
+    return said
+
+
+# --- warm ----------------------------------------------------------------------------------------------------
+
+
+def warm(options: argparse.Namespace, world: World, server: Nginx) -> list[list[str]]:
+    rows = []
+    for name, at_once, unit, aim in (
+        ("small", 16, "requests/s", Aim(0.07, 0.2)),
+        ("middle", 16, "requests/s", Aim(0.6, 0.9)),
+        ("large", 1, "MB/s", Aim(0.92, 1.0)),
+        ("large", 4, "MB/s", Aim(0.92, 1.0)),
+        ("large", 8, "MB/s", Aim(0.92, 1.0)),
     ):
         [file] = (world.packages / name).glob("*.whl")
         _know_page(world, name)
@@ -162,11 +230,13 @@ def warm(options: argparse.Namespace, world: World) -> None:
         turns = [
             (
                 _turn(world.process, world.index, ours, at_once, options.seconds),
-                _turn(world.nginx, world.static or 0, theirs, at_once, options.seconds),
+                _turn(server.process, server.static, theirs, at_once, options.seconds),
             )
             for _ in range(options.rounds)
         ]
-        say(f"{file.stat().st_size:,} bytes, c{at_once}: {_compared(turns, unit)}")
+        ratio, told = _compared(turns, unit)
+        rows.append(aims.row(f"warm {file.stat().st_size:,} bytes, c{at_once}, of nginx", ratio, aim, told))
+    return rows
 
 
 @dataclass(frozen=True)
@@ -176,32 +246,25 @@ class Turn:
     cpu: float  # the server's seconds for a gigabyte
 
 
-def _compared(turns: list[tuple[Turn, Turn]], unit: str) -> str:
+def _compared(turns: list[tuple[Turn, Turn]], unit: str) -> tuple[float, str]:
     speeds = [[turn.megabytes if unit == "MB/s" else turn.requests for turn in pair] for pair in turns]
-    ratio = statistics.median(ours / theirs for ours, theirs in speeds)
+    ratios = [ours / theirs for ours, theirs in speeds]
     ours, theirs = (statistics.median(column) for column in zip(*speeds, strict=True))
     cpu = [statistics.median(pair[who].cpu for pair in turns) for who in (0, 1)]
-    return (
-        f"index {ours:,.0f}, nginx static {theirs:,.0f} {unit}; ratio {ratio:.2f}; "
+    return statistics.median(ratios), (
+        f"{ours:,.0f} of {theirs:,.0f} {unit}; rounds {min(ratios):.2f} to {max(ratios):.2f}; "
         f"CPU of the two {cpu[0]:.2f} and {cpu[1]:.2f} s/GB"
     )
 
 
-def _turn(server: psutil.Process | None, port: int, request: bytes, at_once: int, seconds: float) -> Turn:
+def _turn(server: psutil.Process, port: int, request: bytes, at_once: int, seconds: float) -> Turn:
     """Whole rounds of all connections, as many as fit into the time."""
     probe = _timed(lambda: client.run(port, [request] * at_once))[0]
     times = max(1, int(seconds / probe))
-    before = _cpu(server)
+    before = running.cpu(server)
     took, gets = _timed(lambda: client.run(port, [request] * at_once, times))
     size = sum(get.size for get in gets)
-    return Turn(len(gets) / took, size / 1e6 / took, (_cpu(server) - before) / (size / 1e9))
-
-
-def _cpu(server: psutil.Process | None) -> float:
-    if server is None:
-        return 0.0
-    times = [each.cpu_times() for each in (server, *server.children(recursive=True))]
-    return sum(each.user + each.system for each in times)
+    return Turn(len(gets) / took, size / 1e6 / took, (running.cpu(server) - before) / (size / 1e9))
 
 
 def _timed(work: Callable[[], list[Get]]) -> tuple[float, list[Get]]:
@@ -210,76 +273,25 @@ def _timed(work: Callable[[], list[Get]]) -> tuple[float, list[Get]]:
     return time.perf_counter() - started, gets
 
 
-def _memory(world: World) -> str:
-    status = Path(f"/proc/{world.process.pid}/status").read_text()
-    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-    return f"{world.process.memory_info().rss / 1e6:.0f} MB now, {peak / 1e3:.0f} MB at most"
-
-
 def _know_page(world: World, project: str) -> None:
     client.run(world.index, [request_of(f"/simple/{project}/", world.authorization)])
 
 
-def _upstream_request(file: Path) -> bytes:
-    return request_of(f"/packages/{file.parent.name}/{file.name}")
+@cache
+def _sha256(file: Path) -> str:
+    with file.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
 
 
 def _make_files(packages: Path, options: argparse.Namespace) -> None:
     sizes = {"small": (_SMALL, 1), "middle": (_MIDDLE, 1), "large": (options.large, 1)}
-    sizes["cold"] = (options.megabytes * 1_000_000, 1 + 4 * options.rounds)
+    sizes["cold"] = (options.megabytes * 1_000_000, 1 + 2 * options.rounds)
     for project, (size, count) in sizes.items():
         (packages / project).mkdir(parents=True)
         for number in range(count):
             with (packages / project / f"{project}-{number}.0-py3-none-any.whl").open("wb") as file:
                 for start in range(0, size, 1 << 20):
                     file.write(os.urandom(min(1 << 20, size - start)))
-
-
-def _sandbox() -> str:
-    """A ready sandbox's credentials."""
-    import aiohttp
-    from django.utils import timezone
-
-    from portal.accounts.models import User
-    from sandboxes.lifecycle.models import Sandbox
-
-    Sandbox.objects.create(
-        name="bench",
-        namespace="bench",
-        cluster="simulated",
-        owner=User.objects.get(username="bench"),
-        profile="python",
-        data_class="public",
-        phase="ready",
-        lease=timedelta(hours=1),
-        expires_at=timezone.now() + timedelta(hours=1),
-        index_token_digest=hashlib.sha256(_TOKEN.encode()).hexdigest(),
-    )
-    return aiohttp.encode_basic_auth("bench", _TOKEN)
-
-
-@contextmanager
-def _process(module: str, *arguments: str, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", module, *arguments]
-    process = subprocess.Popen(command, env=os.environ | environ, stderr=subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _wait_for(port: int) -> None:
-    import socket
-
-    for _ in range(600):
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            time.sleep(0.1)
-        else:
-            return
-    raise SystemExit(f"nothing listens on port {port}")
 
 
 if __name__ == "__main__":

@@ -1,62 +1,92 @@
-"""Pages through the index beside nginx's static files of the same bytes, and beside proxpi if it is there.
+"""Pages through the index beside nginx's static files of the same bytes, and beside other caching indexes.
 
-    .venv/bin/python -m bench.index.pages [--rounds 5] [--seconds 3] [--proxpi COMMAND]
+    .venv/bin/python -m bench.index.pages [--rounds 5] [--seconds 3] [--peers all|none|NAME,NAME] [--away 80]
 
-Policy, identity and recording are on in every figure. The index (two workers), nginx (one), the upstream,
-PostgreSQL and wrk are processes that share this machine. Turns alternate; told are medians. `--proxpi` is
-how to start one, for example "path/to/venv/bin/python -m flask --app proxpi.server run"; it is given
-its upstream and port. "cold" is the first time a page is asked for, beside the upstream's own answer.
+Policy, identity and recording are on in every figure of ours, and in none of the others'. The index (two
+workers), nginx (one), the peers, the upstream, PostgreSQL and wrk are processes that share this machine. Turns
+alternate, and whoever is not measured is idle; told are medians, and of ratios the medians of the rounds'. "CPU" is
+that of the index's and of nginx's own processes for a request: wrk takes a part of the two cores, so it
+bounds the rates of whoever is fast. "cold" is the first time that a page is asked for, packed and on a kept
+connection as pip does, beside the upstream's own answer to the same request; the upstream has its bytes ready.
 """
 
 import argparse
-import asyncio
-import gzip
 import hashlib
-import json
-import os
-import shlex
 import shutil
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from http.client import HTTPConnection
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
 import psutil
-from aiohttp import web
 
-from bench.index.files import _process, _sandbox, _wait_for
-from bench.index.nginx import nginx
+from bench.index import aims, client, memory, running
+from bench.index.aims import Aim
+from bench.index.nginx import Nginx, nginx
+from bench.index.peers import Peer, peers
+from bench.index.running import calm, cpu
 from bench.world import free_port, installation, load, say
 
 _JSON = "application/vnd.pypi.simple.v1+json"
-_AWAY = 0.08  # seconds from a request to the upstream's answer
-_SIZES = (5, 200, 5000)
+_PIP = f"{_JSON}, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01"
+_PATIENCE = 120.0  # seconds
+_BIG = 5000  # files of a page for which others need seconds
+_BIG_ROUNDS, _BIG_SECONDS = 2, 5  # of the peers' turns with it: how many, and how many times as long
 _COLD = 12  # pages of each size
+_STAMPEDES, _AT_ONCE = 6, 16
+_US, _STATIC = "index", "nginx static"
 
 
 @dataclass(frozen=True)
 class Work:
     name: str
+    project: str
+    headers: dict[str, str]
+    static: Aim  # of nginx's static files
+    p99: Aim | None = None  # milliseconds
+    proxpi: float = 0.0  # times as many as it
+
+    @property
+    def files(self) -> int:
+        return int(self.project[1:].partition("-")[0])
+
+    @property
+    def unchanged(self) -> bool:
+        return "If-None-Match" in self.headers
+
+
+@dataclass
+class Side:
+    """Who is measured, and every turn it had: requests a second, and the 99th percentile in milliseconds."""
+
+    name: str
+    port: int
     path: str
     headers: dict[str, str]
+    process: psutil.Process
+    peer: bool = False
+    turns: list[tuple[float, float]] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)  # microseconds of its own for a request
+    failed: str = ""
+
+    @property
+    def rates(self) -> list[float]:
+        return [rate for rate, _ in self.turns]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--proxpi", default="")
-    parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each turn")
+    parser.add_argument("--peers", default="all", help="none, all, or names with commas between")
+    parser.add_argument("--away", type=int, default=80, help="milliseconds to the upstream")
     options = parser.parse_args()
-    if options.serve:
-        _serve(options.serve)
-        return 0
     if shutil.which("wrk") is None:
         say("wrk is not installed: nothing is measured")
         return 0
@@ -65,183 +95,261 @@ def main() -> int:
 
 
 def run(options: argparse.Namespace, folder: Path) -> int:
-    authorization = _sandbox()
+    authorization = running.sandbox()
     upstream, index = free_port(), free_port()
     static = folder / "static"
     static.mkdir()
     with ExitStack() as stack:
-        stack.enter_context(_process("bench.index.pages", "--serve", str(upstream)))
+        given = (str(folder / "none"), str(upstream), str(options.away), "0")
+        stack.enter_context(running.module("bench.index.upstream", *given))
+        running.wait_for(upstream)
         url = f"http://127.0.0.1:{upstream}/simple/"
-        process = stack.enter_context(_process("sandboxes.index", INDEX_UPSTREAM=url, INDEX_PORT=str(index)))
-        ports = stack.enter_context(nginx(folder / "nginx", static, upstream))
-        peer = stack.enter_context(_proxpi(options.proxpi, url)) if options.proxpi else None
-        for port in (upstream, index, *(ports or ())[:1], *([peer] if peer else [])):
-            _wait_for(port)
-        say(f"{load()}; upstream {_AWAY * 1000:.0f} ms away")
-        cold(index, upstream, authorization)
+        process = stack.enter_context(running.index(folder, index, url))
+        for project in ("p5-0", "p200-0", f"p{_BIG}-0"):
+            _prepare(upstream, project)
+        server = stack.enter_context(nginx(folder / "nginx", static, upstream))
+        others = stack.enter_context(peers(options.peers, folder, upstream, server))
+        say(
+            f"{load()}; upstream {options.away} ms away; {', '.join(each.name for each in others) or 'no peers'}"
+        )
+        rows = [*cold(index, upstream, authorization), *stampede(index, upstream, authorization)]
+        say(aims.table(aims.HEAD, rows))
+        table = []
         for work in _works(index, authorization):
-            _compare(options, work, index, ports[0] if ports else None, static, peer)
-        workers = psutil.Process(process.pid).children()
-        told = ", ".join(f"{worker.memory_info().rss / 1e6:.0f} MB" for worker in workers)
+            sides = _sides(work, index, process, server, static, others)
+            _measure(options, sides, work)
+            table.append(_told(work, sides))
+            say(f"{load()}; {' | '.join(table[-1])}")
+        names = [each.name for each in others]
+        head = ["work, c16", _US, "p99", "aim; dream", "", _STATIC, "ratio", "aim; dream", "", "CPU", *names]
+        say(aims.table(head, table))
+        told = ", ".join(f"{memory.resident(each):.0f} MB" for each in memory.workers(process))
         say(f"{load()}; the workers: {told}")
     return 0
 
 
-def cold(index: int, upstream: int, authorization: str) -> None:
-    for size in (50, 1000):
-        ours, theirs = [], []
-        for number in range(_COLD):
-            path = f"/simple/p{size}-{number}/"
-            theirs.append(_timed(upstream, path, {"Accept": _JSON}))
-            ours.append(_timed(index, path, {"Accept": _JSON, "Authorization": authorization}))
-        over = statistics.median(ours) - statistics.median(theirs)
-        say(f"cold page of {size} files: {over * 1000:.1f} ms over the upstream's own answer")
+# --- cold ----------------------------------------------------------------------------------------------------
+
+
+def cold(index: int, upstream: int, authorization: str) -> Iterator[list[str]]:
+    """Ours and the upstream's own answer in turns, each on its kept connection."""
+    theirs = {"Accept": _PIP, "Accept-Encoding": "gzip", "User-Agent": "bench/1.0"}
+    ours = theirs | {"Authorization": authorization}
+    with closing(_connection(upstream)) as direct, closing(_connection(index)) as through:
+        for size, aim in ((50, Aim(3, 1, most=True, unit=" ms")), (1000, Aim(15, 5, most=True, unit=" ms"))):
+            over, answers = [], []
+            for number in range(-2, _COLD):  # the first two only make connections, and load code
+                project = f"p{size}-cold{number + 2}"
+                _prepare(upstream, project)
+                path = f"/simple/{project}/"
+                answer, before = _timed(direct, path, theirs), _count(upstream, project)
+                took = _timed(through, path, ours)
+                if (fetched := _count(upstream, project) - before) != 1:
+                    raise SystemExit(f"{project} was asked for {fetched} times upstream")
+                if number >= 0:
+                    over.append(took - answer)
+                    answers.append(answer)
+            spread = f"{min(over) * 1000:.1f} to {max(over) * 1000:.1f}"
+            told = f"one upstream request each, answered in {statistics.median(answers) * 1000:.1f} ms; {spread} over"
+            yield aims.row(
+                f"cold page of {size} files, over direct", statistics.median(over) * 1000, aim, told
+            )
+
+
+def stampede(index: int, upstream: int, authorization: str) -> Iterator[list[str]]:
+    """So many clients of one cold page at once, spread over the workers."""
+    asked, first, last = [], [], []
+    for number in range(_STAMPEDES):
+        project = f"p200-stampede{number}"
+        _prepare(upstream, project)
+        request = client.request_of(f"/simple/{project}/", authorization, Accept=_PIP, Accept_Encoding="gzip")
+        gets = client.run(index, [request] * _AT_ONCE)
+        asked.append(_count(upstream, project))
+        first.append(min(get.end for get in gets))
+        last.append(max(get.end for get in gets))
+    told = f"first {statistics.median(first) * 1000:.0f} ms, last {statistics.median(last) * 1000:.0f} ms; {asked}"
+    what = f"{_AT_ONCE} clients of a cold page of 200 files: most upstream requests"
+    yield aims.row(what, max(asked), Aim(1, 1, most=True), told)
+
+
+def _prepare(upstream: int, project: str) -> None:
+    with closing(_connection(upstream)) as connection:
+        _get(connection, f"/prepare/{project}", {})
+
+
+def _count(upstream: int, project: str) -> int:
+    with closing(_connection(upstream)) as connection:
+        return int(_get(connection, f"/count/{project}", {})[1])
+
+
+def _connection(port: int) -> HTTPConnection:
+    return HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
+
+
+def _timed(connection: HTTPConnection, path: str, headers: dict[str, str]) -> float:
+    begin = time.perf_counter()
+    _get(connection, path, headers)
+    return time.perf_counter() - begin
+
+
+def _get(connection: HTTPConnection, path: str, headers: dict[str, str]) -> tuple[Any, bytes]:
+    """Raises `HTTPException` for anything else than a page or a 304."""
+    connection.request("GET", path, headers=headers)
+    answer = connection.getresponse()
+    body = answer.read()
+    if answer.status not in (200, 304):
+        raise HTTPException(f"{path}: {answer.status} {answer.reason}")
+    return answer.headers, body
+
+
+# --- warm ----------------------------------------------------------------------------------------------------
 
 
 def _works(index: int, authorization: str) -> Iterator[Work]:
     plain = {"Accept": _JSON, "Authorization": authorization, "User-Agent": "bench/1.0"}
     packed = {**plain, "Accept-Encoding": "gzip"}
-    for size in _SIZES:
-        path = f"/simple/p{size}-0/"
-        if size < 5000:
-            yield Work(f"page of {size} files", path, plain)
-        yield Work(f"page of {size} files, gzip", path, packed)
-    etag = _get(index, "/simple/p5000-0/", packed)[0]["ETag"]
-    yield Work("page of 5000 files, 304", "/simple/p5000-0/", {**packed, "If-None-Match": etag})
+    p99 = Aim(10, 3, most=True, unit=" ms")
+    yield Work("5 files", "p5-0", plain, Aim(0.1, 0.3), proxpi=8)
+    yield Work("5 files, gzip", "p5-0", packed, Aim(0.1, 0.3), proxpi=8)
+    yield Work("200 files", "p200-0", plain, Aim(0.15, 0.5), p99)
+    yield Work("200 files, gzip", "p200-0", packed, Aim(0.1, 0.3), p99)
+    yield Work("5,000 files, gzip", f"p{_BIG}-0", packed, Aim(0.3, 0.7))
+    with closing(_connection(index)) as connection:
+        etag = _get(connection, f"/simple/p{_BIG}-0/", packed)[0]["ETag"]
+    yield Work("5,000 files, 304", f"p{_BIG}-0", {**packed, "If-None-Match": etag}, Aim(0.1, 0.3))
 
 
-def _compare(
-    options: argparse.Namespace, work: Work, index: int, port: int | None, static: Path, peer: int | None
-) -> None:
-    _, body = _get(index, work.path, work.headers)
-    name = hashlib.sha256(work.name.encode()).hexdigest()[:12]
-    (static / name).write_bytes(body or b"x")
-    theirs = dict(work.headers)
-    if "If-None-Match" in theirs and port:
-        theirs["If-None-Match"] = _get(port, f"/{name}", {})[0]["ETag"]
-    ours, others, peers, worst = [], [], [], []
-    _wrk(index, work.path, work.headers, options.seconds)  # both workers have it
-    for _ in range(options.rounds):
-        rate, late = _wrk(index, work.path, work.headers, options.seconds)
-        ours.append(rate)
-        worst.append(late)
-        if port:
-            others.append(_wrk(port, f"/{name}", theirs, options.seconds)[0])
-        if peer and "304" not in work.name:
-            peers.append(_wrk(peer, f"/index/{work.path.split('/')[2]}/", work.headers, options.seconds)[0])
-    rate, late = statistics.median(ours), statistics.median(worst)
-    told = f"{work.name}, {len(body):,} bytes: index {rate:,.0f}/s (p99 {late:.1f} ms)"
-    if others:
-        ratio = statistics.median(a / b for a, b in zip(ours, others, strict=True))
-        told += f", nginx static {statistics.median(others):,.0f}/s, ratio {ratio:.2f}"
-    if peers:
-        ratio = statistics.median(a / b for a, b in zip(ours, peers, strict=True))
-        told += f", proxpi {statistics.median(peers):,.0f}/s, ratio {ratio:.1f}"
-    say(told)
+def _sides(
+    work: Work,
+    index: int,
+    process: psutil.Process,
+    server: Nginx | None,
+    static: Path,
+    others: list[Peer],
+) -> list[Side]:
+    path = f"/simple/{work.project}/"
+    ours = Side(_US, index, path, work.headers, process)
+    with closing(_connection(index)) as connection:
+        _, body = _get(connection, path, work.headers)
+    sides = [ours]
+    if server is not None:
+        name = hashlib.sha256(work.name.encode()).hexdigest()[:12]
+        (static / name).write_bytes(body or b"x")
+        headers = dict(work.headers)
+        if work.unchanged:
+            with closing(_connection(server.static)) as connection:
+                headers["If-None-Match"] = _get(connection, f"/{name}", {})[0]["ETag"]
+        sides.append(Side(_STATIC, server.static, f"/{name}", headers, server.process))
+    if not work.unchanged:  # each has another etag, and some have none
+        sides += [
+            Side(each.name, each.port, each.page(work.project), work.headers, each.process, peer=True)
+            for each in others
+        ]
+    return sides
 
 
-def _wrk(port: int, path: str, headers: dict[str, str], seconds: float) -> tuple[float, float]:
-    """Requests a second at concurrency 16, and the 99th percentile in milliseconds. An error ends the benchmark."""
-    named = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
-    command = [
-        "wrk",
-        "-t1",
-        "-c16",
-        f"-d{seconds:.0f}s",
-        "--timeout",
-        "30s",
-        "--latency",
-        *named,
-        f"http://127.0.0.1:{port}{path}",
-    ]
+def _measure(options: argparse.Namespace, sides: list[Side], work: Work) -> None:
+    for side in sides:
+        _fill(side)
+    _wrk(sides[0], 1.0)  # all workers have it
+    for turn in range(options.rounds):
+        for side in sides:
+            big = side.peer and work.files >= _BIG
+            if side.failed or (big and turn >= _BIG_ROUNDS):
+                continue
+            _turn(side, options.seconds * (_BIG_SECONDS if big else 1))
+
+
+def _fill(side: Side) -> None:
+    """Its caches have it."""
+    try:
+        with closing(_connection(side.port)) as connection:
+            for _ in range(2):
+                _get(connection, side.path, side.headers)
+    except (OSError, HTTPException) as error:
+        _fails(side, str(error))
+
+
+def _turn(side: Side, seconds: float) -> None:
+    before = cpu(side.process)
+    try:
+        rate, late = _wrk(side, seconds)
+    except ValueError as error:
+        _fails(side, str(error))
+    else:
+        side.turns.append((rate, late))
+        side.cpu.append((cpu(side.process) - before) / (rate * seconds or 1) * 1e6)
+    if side.peer:
+        calm(side.process)
+
+
+def _fails(side: Side, why: str) -> None:
+    """The end of the benchmark for us; a line and no further turn for others."""
+    if not side.peer:
+        raise SystemExit(f"{side.name}: {why}")
+    side.failed = why
+    say(f"{side.name} is left out: {why}")
+
+
+def _wrk(side: Side, seconds: float) -> tuple[float, float]:
+    """Raises `ValueError` when there was an error."""
+    named = [part for name, value in side.headers.items() for part in ("-H", f"{name}: {value}")]
+    timing = ["-t1", f"-c{_AT_ONCE}", f"-d{max(1, round(seconds))}s", "--timeout", "60s", "--latency"]
+    command = ["wrk", *timing, *named, f"http://127.0.0.1:{side.port}{side.path}"]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     if "Non-2xx" in text or "Socket errors" in text:
-        raise SystemExit(f"{path}: {text}")
+        raise ValueError(text.strip().splitlines()[-3])
+    return rate_and_p99(text)
+
+
+def rate_and_p99(text: str) -> tuple[float, float]:
+    """Of what wrk says; the second in milliseconds."""
     lines = {line.split()[0]: line.split()[-1] for line in text.splitlines() if line.split()}
-    return float(lines["Requests/sec:"]), _milliseconds(lines["99%"])
+    return float(lines["Requests/sec:"]), milliseconds(lines["99%"])
 
 
-def _milliseconds(text: str) -> float:
-    for unit, factor in (("us", 0.001), ("ms", 1.0), ("s", 1000.0)):
+def milliseconds(text: str) -> float:
+    for unit, factor in (("us", 0.001), ("ms", 1.0), ("s", 1000.0), ("m", 60_000.0)):
         if text.endswith(unit):
             return float(text.removesuffix(unit)) * factor
     raise ValueError(text)
 
 
-def _get(port: int, path: str, headers: dict[str, str]) -> tuple[Any, bytes]:
-    connection = HTTPConnection("127.0.0.1", port)
-    try:
-        connection.request("GET", path, headers=headers)
-        answer = connection.getresponse()
-        body = answer.read()
-        if answer.status not in (200, 304):
-            raise SystemExit(f"{path}: {answer.status} {answer.reason}")
-        return answer.headers, body
-    finally:
-        connection.close()
+def _told(work: Work, sides: list[Side]) -> list[str]:
+    ours, others = sides[0], {side.name: side for side in sides[1:]}
+    late = statistics.median(late for _, late in ours.turns)
+    told = [work.name, f"{statistics.median(ours.rates):,.0f}/s", f"{late:.1f} ms"]
+    told += [str(work.p99), work.p99.verdict(late)] if work.p99 else ["", ""]
+    static = others.pop(_STATIC, None)
+    if static is None:
+        told += ["", "", str(work.static), "", ""]
+    else:
+        ratio = _ratio(ours, static)
+        told += [f"{statistics.median(static.rates):,.0f}/s", f"{ratio:.2f}", str(work.static)]
+        took = (statistics.median(side.cpu) for side in (ours, static))
+        told += [work.static.verdict(ratio), " and ".join(f"{each:.0f}" for each in took) + " µs"]
+    return told + [_beside(work, ours, side) for side in others.values()]
 
 
-def _timed(port: int, path: str, headers: dict[str, str]) -> float:
-    begin = time.perf_counter()
-    _get(port, path, headers)
-    return time.perf_counter() - begin
-
-
-@contextmanager
-def _proxpi(command: str, upstream: str) -> Iterator[int]:
-    port = free_port()
-    environ = {**os.environ, "PROXPI_INDEX_URL": upstream, "PROXPI_LOGGING_LEVEL": "ERROR"}
-    process = subprocess.Popen(
-        [*shlex.split(command), "--port", str(port)], env=environ, stderr=subprocess.DEVNULL
+def _beside(work: Work, ours: Side, side: Side) -> str:
+    if side.failed:
+        return "failed"
+    rate = statistics.median(side.rates)
+    if not rate:
+        return "none in time"
+    ratio = _ratio(ours, side)
+    aim = (
+        f" ({'reached' if ratio >= work.proxpi else 'missed'})"
+        if work.proxpi and side.name == "proxpi"
+        else ""
     )
-    try:
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
+    return f"{rate:,.3g}/s: {ratio:,.3g} times{aim}"
 
 
-def _serve(port: int) -> None:
-    """The upstream: `pN-K` is a project of N files."""
-
-    async def page(request: web.Request) -> web.Response:
-        began = time.monotonic()
-        project = request.match_info["project"]
-        body = _page(project)
-        await asyncio.sleep(max(0.0, began + _AWAY - time.monotonic()))
-        packed = "gzip" in request.headers.get("Accept-Encoding", "")
-        headers = {"Content-Encoding": "gzip"} if packed else {}
-        return web.Response(
-            body=gzip.compress(body, 1) if packed else body, content_type=_JSON, headers=headers
-        )
-
-    app = web.Application()
-    app.router.add_get("/simple/{project}/", page)
-    web.run_app(app, host="127.0.0.1", port=port, access_log=None, print=None)
-
-
-def _page(project: str) -> bytes:
-    count = int(project[1:].partition("-")[0])
-    files = [_file(project, number) for number in range(count)]
-    versions = sorted({f"{number // 4}.{number % 4}" for number in range(count)})
-    return json.dumps(
-        {"meta": {"api-version": "1.1"}, "name": project, "versions": versions, "files": files}
-    ).encode()
-
-
-def _file(project: str, number: int) -> dict[str, Any]:
-    filename = f"{project.replace('-', '_')}-{number // 4}.{number % 4}-py3-none-any.whl"
-    sha256 = hashlib.sha256(filename.encode()).hexdigest()
-    return {
-        "filename": filename,
-        "url": f"/packages/{filename}",
-        "hashes": {"sha256": sha256},
-        "size": 10_000 + number,
-        "requires-python": ">=3.9",
-        "upload-time": "2020-01-02T03:04:05.678901Z",
-        "yanked": False,
-        "core-metadata": {"sha256": hashlib.sha256(sha256.encode()).hexdigest()},
-    }
+def _ratio(ours: Side, side: Side) -> float:
+    """The median of the rounds'; a peer may have had fewer of them."""
+    pairs = zip(ours.rates, side.rates, strict=False)
+    return statistics.median(a / b if b else float("inf") for a, b in pairs)
 
 
 if __name__ == "__main__":

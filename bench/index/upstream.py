@@ -1,75 +1,149 @@
 """An upstream index some milliseconds away: `python -m bench.index.upstream FOLDER PORT MILLISECONDS RATE`.
 
-RATE is how many MB/s one file comes with; 0: as fast as it can. Serves `FOLDER/PROJECT/*.whl`, and says how
-often each file was fetched at /count/NAME.
+RATE is how many MB/s one file comes with; 0: as fast as it can. It has `FOLDER/PROJECT/*.whl`, and the
+projects of `projects.py`, of which its list names those whose page was made. That is made, and packed, once: by
+/prepare/PROJECT before anybody asks. How often a page or a whole file was asked for is at /count/PROJECT or
+/count/FILENAME.
 """
 
 import asyncio
+import gzip
 import hashlib
+import json
 import sys
+import zipfile
 from collections import Counter
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 from aiohttp import web
 
+from bench.index import projects
+
+OLDER = "older"  # a file beside the wheels: how many older versions their page lists besides
 _PIECE = 64 * 1024
 _JSON = "application/vnd.pypi.simple.v1+json"
 
 
-def main() -> None:
-    folder, port, away = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]) / 1000
-    rate = float(sys.argv[4]) * 1e6
-    asked: Counter[str] = Counter()
-
-    async def page(request: web.Request) -> web.Response:
-        await asyncio.sleep(away)
-        files = [_entry(path) for path in sorted((folder / request.match_info["project"]).glob("*.whl"))]
-        body = {"meta": {"api-version": "1.1"}, "name": request.match_info["project"], "files": files}
-        return web.json_response(body, content_type=_JSON)
-
-    async def file(request: web.Request) -> web.StreamResponse:
-        asked[request.match_info["name"]] += 1
-        await asyncio.sleep(away)
-        path = folder / request.match_info["project"] / request.match_info["name"]
-        return await _paced(request, path.read_bytes(), rate) if rate else web.FileResponse(path)
-
-    async def count(request: web.Request) -> web.Response:
-        return web.Response(text=str(asked[request.match_info["name"]]))
-
-    app = web.Application()
-    app.router.add_get("/simple/{project}/", page)
-    app.router.add_get("/packages/{project}/{name}", file)
-    app.router.add_get("/count/{name}", count)
-    web.run_app(app, host="127.0.0.1", port=port, access_log=None, print=None)
+@dataclass(frozen=True)
+class _Page:
+    body: bytes
+    packed: bytes
+    etag: str
 
 
-async def _paced(request: web.Request, data: bytes, rate: float) -> web.StreamResponse:
-    response = web.StreamResponse()
-    response.content_length = len(data)
-    await response.prepare(request)
-    started, sent = monotonic(), 0
-    while sent < len(data):
-        due = min(len(data), int((monotonic() - started) * rate) + _PIECE)
-        await response.write(data[sent:due])
-        sent = due
-        await asyncio.sleep(_PIECE / rate)
-    return response
+class Upstream:
+    def __init__(self, folder: Path, away: float, rate: float) -> None:
+        """`away`: seconds from a request to its answer; `rate`: bytes a second."""
+        self._folder = folder
+        self._away = away
+        self._rate = rate
+        self._asked: Counter[str] = Counter()
+        self._names = {path.name for path in folder.glob("*/")}
+        self._page = lru_cache(maxsize=2000)(self._made)
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/simple/", self.names)
+        app.router.add_get("/simple/{project}/", self.page)
+        app.router.add_get("/packages/{project}/{name}", self.file)
+        app.router.add_get("/prepare/{project}", self.prepare)
+        app.router.add_get("/count/{name}", self.count)
+        return app
+
+    async def names(self, request: web.Request) -> web.Response:
+        await asyncio.sleep(self._away)
+        listed = [{"name": name} for name in sorted(self._names)]
+        body = json.dumps({"meta": {"api-version": "1.1"}, "projects": listed}).encode()
+        return web.Response(body=body, content_type=_JSON)  # no charset: proxpi compares for equality
+
+    async def page(self, request: web.Request) -> web.Response:
+        project = request.match_info["project"]
+        self._asked[project] += 1
+        page = self._page(project)
+        await asyncio.sleep(self._away)
+        if page is None:
+            raise web.HTTPNotFound
+        headers = {"ETag": page.etag, "Vary": "Accept, Accept-Encoding"}
+        if request.headers.get("If-None-Match") == page.etag:
+            return web.Response(status=304, headers=headers)
+        if "gzip" not in request.headers.get("Accept-Encoding", ""):
+            return web.Response(body=page.body, content_type=_JSON, headers=headers)
+        headers["Content-Encoding"] = "gzip"
+        return web.Response(body=page.packed, content_type=_JSON, headers=headers)
+
+    async def file(self, request: web.Request) -> web.StreamResponse:
+        project, name = request.match_info["project"], request.match_info["name"]
+        if request.method == "GET" and "Range" not in request.headers:  # parts are read for metadata
+            self._asked[name] += 1
+        await asyncio.sleep(self._away)
+        path = self._folder / project / name
+        if name.endswith(".whl.metadata"):
+            return web.Response(body=_metadata(path.with_suffix("")))
+        if path.is_file() and not self._rate:
+            return web.FileResponse(path)
+        try:
+            data = path.read_bytes() if path.is_file() else projects.content(project)
+        except KeyError:
+            raise web.HTTPNotFound from None
+        return await self._paced(request, data) if self._rate else web.Response(body=data)
+
+    async def prepare(self, request: web.Request) -> web.Response:
+        self._page(request.match_info["project"])
+        return web.Response(text="ok")
+
+    async def count(self, request: web.Request) -> web.Response:
+        return web.Response(text=str(self._asked[request.match_info["name"]]))
+
+    def _made(self, project: str) -> _Page | None:
+        body = projects.page_of(project) or self._stored(project)
+        if body is None:
+            return None
+        self._names.add(project)
+        return _Page(body, gzip.compress(body, 6), f'"{hashlib.sha256(body).hexdigest()[:24]}"')
+
+    def _stored(self, project: str) -> bytes | None:
+        wheels = sorted((self._folder / project).glob("*.whl"))
+        if not wheels:
+            return None
+        older = self._folder / project / OLDER
+        files = projects.listed(project, int(older.read_text())) if older.exists() else []
+        for wheel in wheels:
+            with wheel.open("rb") as data:
+                sha256 = hashlib.file_digest(data, "sha256").hexdigest()
+            metadata = hashlib.sha256(_metadata(wheel)).hexdigest() if zipfile.is_zipfile(wheel) else ""
+            files.append(projects.entry(project, wheel.name, sha256, wheel.stat().st_size, metadata))
+        return projects.document(project, files)
+
+    async def _paced(self, request: web.Request, data: bytes) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.content_length = len(data)
+        await response.prepare(request)
+        if request.method == "HEAD":
+            return response
+        started, sent = monotonic(), 0
+        while sent < len(data):
+            due = min(len(data), int((monotonic() - started) * self._rate) + _PIECE)
+            await response.write(data[sent:due])
+            sent = due
+            if sent < len(data):
+                await asyncio.sleep(_PIECE / self._rate)
+        return response
 
 
 @cache
-def _entry(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return {
-        "filename": path.name,
-        "url": f"/packages/{path.parent.name}/{path.name}",
-        "hashes": {"sha256": sha256},
-        "size": path.stat().st_size,
-        "upload-time": "2020-01-02T03:04:05.678901Z",
-    }
+def _metadata(wheel: Path) -> bytes:
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return archive.read(name)
+
+
+def main() -> None:
+    folder, port, away, rate = sys.argv[1:]
+    upstream = Upstream(Path(folder), int(away) / 1000, float(rate) * 1e6)
+    web.run_app(upstream.app(), host="127.0.0.1", port=int(port), access_log=None, print=None)
 
 
 if __name__ == "__main__":

@@ -18,14 +18,16 @@ from sandboxes.index.judge import Judge
 from sandboxes.index.legacy import Legacy, LegacyAnswer, render_legacy
 from sandboxes.index.names import release_of
 from sandboxes.index.negotiation import Coding, Form
-from sandboxes.index.page_answer import Bodies, PageAnswer
+from sandboxes.index.once import seen
+from sandboxes.index.page_answer import Bodies, Body, PageAnswer
 from sandboxes.index.policy.waivers import Subject
-from sandboxes.index.projects import Projects
+from sandboxes.index.projects import Arrival, Projects
 from sandboxes.index.recorder import Received
 from sandboxes.index.render import render_names, render_page
 from sandboxes.index.store import Store
 from sandboxes.index.transfers import Transfers
 from sandboxes.index.upstreams import Sources
+from sandboxes.index.views import View
 
 # Bytes up to which a file is verified before its answer begins: a bad one is then a readable 502, not a cut connection.
 _VERIFIED_FIRST = 256 * 1024
@@ -80,18 +82,23 @@ class Answers:
             return await self._own_name(project, form, coding)
         shown = arrival.shown
         view = await self._judge.view(subject, shown)
-        page = shown.page
-        body = await self._bodies.get(
-            f"{shown.digest}{view.digest}{self._index_url}",
-            form,
-            coding,
-            len(page.files),
-            lambda: render_page(page, form, view.marks, self._index_url),
-        )
+        made = self._made(arrival, view, form, coding, only)
+        if arrival.writing is None:
+            body: Body | asyncio.Task[Body] = await made
+        else:
+            body = asyncio.create_task(made)
+            body.add_done_callback(seen)
+        return PageAnswer(body, shown.stale, withheld=view.withheld, settled_until=view.settled_until)
+
+    async def _made(self, arrival: Arrival, view: View, form: Form, coding: Coding, only: Sources) -> Body:
+        shown = arrival.shown
+        digest = f"{shown.digest}{view.digest}{self._index_url}"
+        render = partial(render_page, shown.page, form, view.marks, self._index_url)
+        body = await self._bodies.get(digest, form, coding, len(shown.page.files), render)
         await arrival.kept()
         self._extraction.page_shown(shown, only)
         self._files.page_shown(shown)
-        return PageAnswer(body, shown.stale, withheld=view.withheld, settled_until=view.settled_until)
+        return body
 
     async def legacy(self, subject: Subject, project: str, coding: Coding, base: str) -> LegacyAnswer:
         """The same for mirrors. `base`: the index's URL as the client knows it."""

@@ -105,7 +105,7 @@ class Flight:
 
     async def verified(self, present: Present) -> None:
         """Returns when all its bytes are here and right."""
-        await self._until(lambda: self._verified or self._passes_by, present)
+        await self._until(lambda: self._done or self._passes_by, present)
 
     async def kept(self, present: Present) -> None:
         """Returns when the file is in the store, or will not be; raises what went wrong."""

@@ -18,10 +18,10 @@ from sandboxes.index.problems import reason_phrase
 from sandboxes.index.render import VERSION
 from sandboxes.index.withheld import Withheld
 
-_ROOM = 64 * 1024 * 1024  # bytes of rendered pages in memory
+_ROOM = 16 * 1024 * 1024  # bytes of rendered pages in memory
 _PACK_FROM = 1024  # bytes; below, packing saves nothing
-# Higher ones take twice as long and, on pages of hashes, save nothing.
-_LEVELS: Final = {Coding.ZSTD: 3, Coding.GZIP: 5}
+# Higher ones take two to five times as long and, on pages of hashes, save a tenth at most.
+_LEVELS: Final = {Coding.ZSTD: 3, Coding.GZIP: 3}
 _RENDER_IN_PLACE = 100  # entries; more are rendered in a thread
 
 
@@ -37,28 +37,32 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class PageAnswer:
-    """Sends a body. `stale` says why it may be old; `settled_until` up to when policy says the same of it."""
+    """Sends a body, which may still be being made while the answer is recorded.
 
-    body: Body
+    `stale` says why it may be old; `settled_until` up to when policy says the same of it.
+    """
+
+    body: Body | asyncio.Task[Body]
     stale: str = ""
     received: None = None
     withheld: Withheld | None = None
     settled_until: datetime | None = None
 
     async def send(self, request: web.Request) -> web.Response:
+        body = self.body if isinstance(self.body, Body) else await self.body
         headers = {
-            "ETag": f'"{self.body.etag}"',
+            "ETag": f'"{body.etag}"',
             "Cache-Control": "max-age=0, must-revalidate",
             "Vary": "Accept, Accept-Encoding",
         }
         if self.stale:
             headers["X-Petridish-Stale"] = reason_phrase(self.stale)
-        if any(tag.value in (self.body.etag, "*") for tag in request.if_none_match or ()):
+        if any(tag.value in (body.etag, "*") for tag in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
-        headers["Content-Type"] = self.body.form.content_type
-        if self.body.coding is not Coding.IDENTITY:
-            headers["Content-Encoding"] = self.body.coding.value
-        return web.Response(body=self.body.data, headers=headers)
+        headers["Content-Type"] = body.form.content_type
+        if body.coding is not Coding.IDENTITY:
+            headers["Content-Encoding"] = body.coding.value
+        return web.Response(body=body.data, headers=headers)
 
 
 class Bodies:

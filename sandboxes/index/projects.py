@@ -32,8 +32,8 @@ from sandboxes.index.upstreams import Sources, Upstreams
 logger = logging.getLogger(__name__)
 
 _MOST_NAMES = 10_000  # of one sandbox's list
-_MOST_ABSENT = 20_000  # names that are remembered to be no project's
-_MOST_FILES = 100_000  # of all pages in memory together; about 1 kB each
+_MOST_ABSENT = 5_000  # names that are remembered to be no project's
+_MOST_FILES = 20_000  # of all pages in memory together; about 1 kB each
 _IN_PLACE = 200  # files; what is done with more is done in a thread, so others go on
 _LOAD_IN_PLACE = 64 * 1024  # bytes; a larger document is parsed in a thread
 

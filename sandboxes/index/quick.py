@@ -18,7 +18,7 @@ from sandboxes.index.identity import RENEWAL
 from sandboxes.index.lru import Lru
 from sandboxes.index.tally import Repeated, Tally
 
-_ROOM = 48 * 1024 * 1024  # bytes of heads and answers
+_ROOM = 12 * 1024 * 1024  # bytes of heads and answers
 _OVERHEAD = 500  # bytes that an entry takes besides
 _WRITTEN = ("Date", "Content-Length", "Server")  # by `_written` itself, or not at all
 _END = b"\r\n\r\n"

@@ -25,7 +25,7 @@ from sandboxes.index.projects import Shown
 from sandboxes.index.rulebook import Ruling
 from sandboxes.index.withheld import Withheld, withheld_on
 
-_MOST_DECISIONS = 200_000  # kept in all views together
+_MOST_DECISIONS = 20_000  # kept in all views together
 _IN_PLACE = 200  # files; more are decided in a thread, so others go on
 
 type FileKey = tuple[str, str]  # file name and sha256

@@ -16,6 +16,7 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     User.objects.create(username="bench", department="bench")
     monkeypatch.setenv("DATABASE_URL", database_url())
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
-    options = Namespace(rounds=1, megabytes=1, clients=5, away=5, rate=0.0, seconds=0.05, large=2_000_000)
+    sizes = Namespace(rounds=1, megabytes=1, clients=5, away=5, rate=0.0, seconds=0.05, large=2_000_000)
+    options = Namespace(**vars(sizes), peers="none")
     assert files.run(options, tmp_path) == 0
     assert "5 clients of a cold 1 MB file" in capsys.readouterr().out

@@ -28,7 +28,7 @@ from sandboxes.index.policy.rules import Rule
 from sandboxes.index.policy.waivers import Subject
 from sandboxes.index.returns import Returns
 
-_MOST_REFUSED: Final = 200_000  # versions, in all views together
+_MOST_REFUSED: Final = 20_000  # versions, in all views together
 _IN_PLACE: Final = 200  # versions; more are decided in a thread
 
 _SPOKEN_AGAINST = """

@@ -26,7 +26,7 @@ from sandboxes.index.upstreams import Sources
 
 logger = logging.getLogger(__name__)
 
-_ROOM: Final = 128 * 1024 * 1024  # bytes of all documents in memory together; the largest has half of that
+_ROOM: Final = 32 * 1024 * 1024  # bytes of all documents in memory together; the largest has half of that
 _LOAD_IN_PLACE: Final = 64 * 1024
 _MOST_ABSENT: Final = 20_000  # names that are remembered to be no package's
 

@@ -104,6 +104,23 @@ async def test_fifty_clients_of_two_processes_are_one_fetch(
     await until(lambda: not list(incoming.iterdir()))
 
 
+async def test_clients_of_two_processes_have_a_small_file_alike(
+    pair: tuple[Process, Process], upstream: UpstreamServer
+) -> None:
+    """It is verified before it begins to leave, also by the process that does not fetch it."""
+    go_on = asyncio.Event()
+    small = make_wheel("small", padding=bytes(30_000))
+    upstream.add("small", small)
+    upstream.faults[small.filename] = Fault(pause_at=10_000, go_on=go_on)
+    async with asyncio.timeout(PATIENCE):
+        asked = [asyncio.create_task(pair[n % 2].ask(small)) for n in range(10)]
+        await until(lambda: fetches(upstream, small) == 1)
+        await asyncio.sleep(1)  # the other process has come to follow it by then
+        go_on.set()
+        assert set(await asyncio.gather(*asked)) == {small.data}
+    assert fetches(upstream, small) == 1
+
+
 async def test_the_other_process_streams_what_is_there(
     pair: tuple[Process, Process], upstream: UpstreamServer, wheel: Package
 ) -> None:
