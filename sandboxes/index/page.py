@@ -8,7 +8,7 @@ advisories go by project, and must not be got around by another's page.
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -231,7 +231,7 @@ def clean(text: str) -> str:
 def metadata_sha256(*values: object) -> str:
     """The first sha256 among PEP 714's keys; a bare ``true`` names no hash, so nothing could be verified."""
     for value in values:
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             sha256: Any = value.get("sha256")
             if isinstance(sha256, str):
                 return sha256

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -9,35 +10,67 @@ from sandboxes.index.errors import UpstreamError
 from sandboxes.index.page import Page, Raw, check_count, checked_all, clean, make_page, metadata_sha256
 
 
+class _Hashes(msgspec.Struct):
+    sha256: str = ""
+
+
+class _Entry(msgspec.Struct, rename="kebab"):
+    """A file whose name, URL and hashes are of the right kind; all else is looked at later."""
+
+    filename: str
+    url: str
+    hashes: _Hashes
+    size: object = None
+    upload_time: object = None
+    requires_python: object = None
+    yanked: object = False
+    core_metadata: object = None
+    data_dist_info_metadata: object = None
+    dist_info_metadata: object = None
+    provenance: object = None
+
+
+class _Document(msgspec.Struct, rename="kebab"):
+    files: list[_Entry]
+    meta: object = None
+    versions: object = None
+    project_status: object = None  # PEP 792; its reason is for people
+
+
 def parse_json(project: str, body: bytes, base_url: str) -> Page:
     """Raises `UpstreamError` for anything that is no page of version 1; single bad files are left out."""
-    data = _loaded(project, body)
-    if not isinstance(data, dict) or not isinstance(data.get("files"), list):
-        raise UpstreamError(f"The upstream's page of {project} lists no files.")
-    _check_version(project, data.get("meta"))
-    check_count(project, data["files"])
-    versions = data.get("versions")
+    try:
+        document = msgspec.json.decode(body, type=_Document)
+        entries: list[_Entry | None] = list(document.files)
+    except (msgspec.DecodeError, RecursionError):
+        document, entries = _leniently(project, body)
+    _check_version(project, document.meta)
+    check_count(project, entries)
+    versions = document.versions
     stated = [clean(v) for v in versions if isinstance(v, str)] if isinstance(versions, list) else []
     check_count(project, stated)
-    raws = [_raw(entry) for entry in data["files"]]
-    # PEP 792 calls the key "project-status"; its reason is for people.
-    status = data.get("project-status")
-    said = status if isinstance(status, Mapping) else {}
-    files = checked_all(project, raws, base_url)
+    said = document.project_status if isinstance(document.project_status, Mapping) else {}
+    files = checked_all(project, [_raw(entry) if entry else None for entry in entries], base_url)
     return make_page(project, files, filter(None, stated), said.get("status"), said.get("reason"))
 
 
-def _loaded(project: str, body: bytes) -> object:
-    """Python's parser takes what the fast one does not: a lone surrogate in one reason must not hide a project."""
+def _leniently(project: str, body: bytes) -> tuple[_Document, list[_Entry | None]]:
+    """One bad entry, or a lone surrogate in one reason, must not hide a project; None: such an entry."""
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
-        pass
-    try:
-        loaded: object = json.loads(body)
+        data = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise UpstreamError(f"The upstream's page of {project} is not JSON.") from error
-    return loaded
+    if not isinstance(data, dict) or not isinstance(data.get("files"), list):
+        raise UpstreamError(f"The upstream's page of {project} lists no files.")
+    document = _Document([], data.get("meta"), data.get("versions"), data.get("project-status"))
+    return document, [_entry(each) for each in data["files"]]
+
+
+def _entry(data: Any) -> _Entry | None:
+    try:
+        return msgspec.convert(data, _Entry)
+    except msgspec.ValidationError:
+        return None
 
 
 def _check_version(project: str, meta: object) -> None:
@@ -47,25 +80,19 @@ def _check_version(project: str, meta: object) -> None:
         raise UpstreamError(f"The upstream's page of {project} is of API version {version!r}, not 1.")
 
 
-def _raw(entry: object) -> Raw | None:
-    if not isinstance(entry, dict):
-        return None
-    filename, url, hashes = entry.get("filename"), entry.get("url"), entry.get("hashes")
-    if not (isinstance(filename, str) and isinstance(url, str) and isinstance(hashes, dict)):
-        return None
-    sha256 = hashes.get("sha256")
+def _raw(entry: _Entry) -> Raw:
     return Raw(
-        filename=filename,
-        url=url,
-        sha256=sha256 if isinstance(sha256, str) else "",
-        size=entry.get("size"),
-        upload_time=entry.get("upload-time"),
-        requires_python=entry.get("requires-python"),
-        yanked=entry.get("yanked", False),
-        metadata_sha256=metadata_sha256(
-            entry.get("core-metadata"),  # PEP 714's name first
-            entry.get("data-dist-info-metadata"),
-            entry.get("dist-info-metadata"),
+        entry.filename,
+        entry.url,
+        entry.hashes.sha256,
+        entry.size,
+        entry.upload_time,
+        entry.requires_python,
+        entry.yanked,
+        metadata_sha256(
+            entry.core_metadata,  # PEP 714's name first
+            entry.data_dist_info_metadata,
+            entry.dist_info_metadata,
         ),
-        provenance=entry.get("provenance"),
+        entry.provenance,
     )
