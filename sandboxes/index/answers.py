@@ -6,7 +6,7 @@ from functools import partial
 
 from aiohttp import web
 
-from sandboxes.index import own_names
+from sandboxes.index import holding, own_names
 from sandboxes.index.candidates import Stated
 from sandboxes.index.core_metadata import MetadataCheck
 from sandboxes.index.errors import UnavailableError, UnknownError
@@ -28,9 +28,6 @@ from sandboxes.index.store import Store
 from sandboxes.index.transfers import Transfers
 from sandboxes.index.upstreams import Sources
 from sandboxes.index.views import View
-
-# Bytes up to which a file is verified before its answer begins: a bad one is then a readable 502, not a cut connection.
-_VERIFIED_FIRST = 256 * 1024
 
 
 class Answers:
@@ -142,7 +139,8 @@ class Answers:
         if given:
             self._extraction.file_given(stated, only)
         refetch = partial(self._transfers.join, blob, subject.sandbox)
-        return FileAnswer(blob, size, self._store, flight, received, refetch)
+        check = partial(self._judge.check, subject, stated)
+        return FileAnswer(blob, size, self._store, flight, received, refetch, check)
 
     async def _found(self, wanted: Wanted, only: Sources) -> tuple[Stated, Blob]:
         try:
@@ -157,33 +155,17 @@ class Answers:
         """Fetches the file meanwhile, so there is something to screen, and gives none of it away."""
         blob = blob_of(stated)
         flight = await self._transfers.join(blob, subject.sandbox) if blob else None
-        waiting = [asyncio.create_task(self._judge.wait(subject, stated))]
-        if flight is not None:  # who waits for the verdict follows the download too, or it would be forsaken
-            waiting.append(asyncio.create_task(flight.kept(partial(connected, request))))
-        try:
-            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_EXCEPTION)
-            for task in done:
-                task.result()
-        finally:
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+        await holding.on_hold(self._judge.wait(subject, stated), flight, partial(connected, request))
 
     async def _flight(self, request: web.Request, wanted: Wanted, blob: Blob, sandbox: int) -> Flight | None:
         """The flight to follow, far enough to begin answering; None when the blob is stored or no bytes will leave."""
         if blob.size is not None and (request.method == "HEAD" or unchanged(request, blob)):
             return None
         flight = await self._transfers.join(blob, sandbox)
-        if flight is None:
-            return None
-        present = partial(connected, request)
-        await flight.opened(present)
-        small = flight.length is None or flight.length <= _VERIFIED_FIRST
-        # A part of a file, or its mere size, is answered from the store; a download is followed from its start only.
-        if wanted.metadata or request.method == "HEAD" or "Range" in request.headers:
-            await flight.kept(present)
-        elif small:
-            await flight.verified(present)
+        if flight is not None:
+            # A part of a file, or its mere size, is read from the store; a download is followed from its start only.
+            stored = wanted.metadata or request.method == "HEAD" or "Range" in request.headers
+            await holding.far_enough(flight, partial(connected, request), stored=stored)
         return flight
 
     async def _size(self, blob: Blob, flight: Flight | None) -> int:

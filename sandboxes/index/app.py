@@ -8,7 +8,7 @@ from sandboxes.index.answers import Answers
 from sandboxes.index.book import Book
 from sandboxes.index.config import Config
 from sandboxes.index.database import Database
-from sandboxes.index.extraction import Extraction, WheelOrigin
+from sandboxes.index.extraction import Extraction
 from sandboxes.index.files import Files
 from sandboxes.index.gate import Gate
 from sandboxes.index.identity import Identities
@@ -29,6 +29,7 @@ from sandboxes.index.tally import Tally
 from sandboxes.index.transfers import Transfers
 from sandboxes.index.troubles import Troubles
 from sandboxes.index.upstreams import Upstreams
+from sandboxes.index.wheel_origin import WheelOrigin
 
 QUICK = web.AppKey("quick", Quick)
 
@@ -47,15 +48,15 @@ async def make_app(config: Config, gate: Gate | None = None) -> web.Application:
     leases = Leases(config.database_url)
     origin = WheelOrigin(store, upstream)
     transfers = Transfers(store, origin, leases, Troubles(database))
-    book = Book(database, Listener(config.database_url))
+    book = Book(database.apart(), Listener(config.database_url))
     judge = Judge(book, Advisor(database), config.public_url, Returns(database))
     extraction = Extraction(database, store, projects, origin, transfers)
     files = Files(database, store, projects, upstream)
     answers = Answers(judge, projects, files, transfers, store, extraction, config.url)
     npm = Npm(config, database, store, leases, book)
-    recorder, tally = Recorder(database), Tally(database)
+    recorder, tally = Recorder(database.apart()), Tally(database)
     quick = Quick(book, tally)
-    gate = gate or Gate(Identities(database), recorder, quick)
+    gate = gate or Gate(Identities(database.apart()), recorder, quick)
 
     async def opened(app: web.Application) -> AsyncIterator[None]:
         """Handlers have ended, or were cut, when the second half runs."""

@@ -3,8 +3,8 @@
 Without it every client waits out the timeouts of an upstream that is down, although the answer
 (an old page, or a reason) is at hand. When the pause is over one request goes through as a probe;
 the others are still refused until it has ended. Each failed probe doubles the pause. What one answer
-asks for (Retry-After) may be meant for one file only, so it does not end what others do: it makes the
-pause longer, once there is one. Pure but for the clock.
+says or asks for (Retry-After) may be meant for one project or file only, so the same one counts once however
+often it is asked for, and its wish makes the pause longer only once there is one. Pure but for the clock.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,7 @@ class Breaker:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._failures = 0
+        self._last = ""  # what the last failure was of
         self._pause = PAUSE
         self._closed_until = 0.0  # to requests; 0.0: not
         self._probing = False
@@ -40,12 +41,17 @@ class Breaker:
         return self._probing
 
     def succeeded(self) -> None:
-        self._failures, self._pause = 0, PAUSE
+        self._failures, self._last, self._pause = 0, "", PAUSE
         self._closed_until, self._probing = 0.0, False
 
-    def failed(self, rest: float = 0.0) -> None:
-        """`rest`: how many seconds the origin itself asked to be left alone (Retry-After)."""
-        self._failures += 1
+    def failed(self, rest: float = 0.0, of: str = "") -> None:
+        """`rest`: how many seconds the origin itself asked to be left alone (Retry-After).
+
+        `of`: the one thing that it answered so about, "" if it did not answer.
+        """
+        if not of or of != self._last:
+            self._failures += 1
+        self._last = of
         if self._probing:
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
         if self._probing or self._failures >= FAILURES:

@@ -26,6 +26,8 @@ NPM_UPSTREAMS = "INDEX_NPM_UPSTREAMS"
 _ORIGIN = re.compile(
     r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~+/-]*)?"
 )
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 _NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9._/-]*)?")
 _SIZE = re.compile(r"([0-9]{1,15})\s*((?:[KMGT](?:iB|B)?|B)?)", re.IGNORECASE)
@@ -43,6 +45,9 @@ class Source:
     file_origins: tuple[str, ...] = ()
     name: str = DEFAULT
     names: tuple[Pattern, ...] = ()  # it alone has these projects, and no others; empty: any
+    file_hosts: tuple[
+        str, ...
+    ] = ()  # patterns of the only other hosts that it may lead to; empty: any public one
     authorities: Path | None = None  # certificate authorities trusted besides the system's
 
 
@@ -206,6 +211,7 @@ def _complete(
         url=made.url,
         authorization=_authorization(variable, environ.get(variable, "")) or made.authorization,
         file_origins=_file_origins(environ.get("INDEX_FILE_ORIGINS", "")),
+        file_hosts=_file_hosts(environ.get("INDEX_FILE_HOSTS", "")),
         name=name,
         names=names,
         authorities=_authorities(environ.get("INDEX_UPSTREAM_CA", "")),
@@ -250,6 +256,17 @@ def _file_origins(text: str) -> tuple[str, ...]:
                 "INDEX_FILE_ORIGINS names something that is no origin; set it to https://HOST[:PORT][/PATH/]."
             )
     return origins
+
+
+def _file_hosts(text: str) -> tuple[str, ...]:
+    """Comma-separated: ``HOST``, or ``*.HOST`` for all below it."""
+    hosts = tuple(host.strip().lower() for host in text.split(",") if host.strip())
+    for host in hosts:
+        if not _HOST.fullmatch(host):
+            raise InvalidInputError(
+                "INDEX_FILE_HOSTS names something that is no host; write files.example.com or *.example.com."
+            )
+    return hosts
 
 
 def _processes(text: str) -> int:

@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import socket
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -9,6 +11,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from sandboxes.index.connections import Connections
+from sandboxes.index.outgoing import Outgoing
 from sandboxes.index.problems import unreadable
 from sandboxes.index.quick import Quick
 
@@ -19,10 +22,14 @@ _END: Final = b"\r\n\r\n"
 
 
 class Connection(RequestHandler):
-    __slots__ = ("_connections", "_last", "_quick", "_simple", "head", "head_since")
+    __slots__ = ("_connections", "_last", "_outgoing", "_quick", "_simple", "address", "head", "head_since")
 
-    def __init__(self, quick: Quick, connections: Connections, server: web.Server, **settings: Any) -> None:
+    def __init__(
+        self, quick: Quick, connections: Connections, server: web.Server, address: str, **settings: Any
+    ) -> None:
         super().__init__(server, **settings)
+        self.address = address
+        self._outgoing = Outgoing()
         self._quick = quick
         self._connections = connections
         self._simple = True  # until something else than one whole head arrived at once
@@ -60,6 +67,26 @@ class Connection(RequestHandler):
     @property
     def waiting_since(self) -> float | None:
         return self._last if self._idle() is not None else None
+
+    @property
+    def stalled_since(self) -> float | None:
+        return self._outgoing.stalled_since
+
+    def look(self, now: float) -> None:
+        if self.transport is not None:
+            self._outgoing.look(self.transport, now)
+
+    def end(self) -> None:
+        """A transport that is closed would wait until its buffer is empty. A file that the kernel sends learns of
+        the end by its socket alone: closed under it, the socket's number could be another's already."""
+        transport = self.transport
+        if transport is not None and transport.get_write_buffer_size():
+            transport.abort()
+        elif transport is not None and self._is_working:
+            with suppress(OSError):
+                transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+        else:
+            self.force_close()
 
     def handle_error(
         self,

@@ -11,25 +11,25 @@ import asyncio
 from packaging.metadata import parse_email
 from packaging.version import Version
 
-from sandboxes.index.errors import UpstreamError
+from sandboxes.index import budget
+from sandboxes.index.errors import UnusableError
 from sandboxes.index.lru import Lru
 from sandboxes.index.names import normalise
 from sandboxes.index.store import Store
 
 LARGEST = 2 * 1024 * 1024  # bytes; long descriptions are some 100 kB
 _CHECKS = 2  # threads at once
-_REMEMBERED = 10_000
 
 type _Key = tuple[str, str, str]
 
 
 class MetadataCheck:
-    """Raises `UpstreamError` for stored bytes that are no metadata of a project's version."""
+    """Raises `UnusableError` for stored bytes that are no metadata of a project's version."""
 
     def __init__(self, store: Store) -> None:
         """Needs a running loop."""
         self._store = store
-        self._good: Lru[_Key, bool] = Lru(_REMEMBERED)
+        self._good: Lru[_Key, bool] = Lru(budget.REMEMBERED)
         self._checking = asyncio.Semaphore(_CHECKS)
 
     async def check(self, sha256: str, project: str, version: str, what: str) -> None:
@@ -37,11 +37,11 @@ class MetadataCheck:
         if self._good.get(key):
             return
         if (await self._store.size(sha256) or 0) > LARGEST:
-            raise UpstreamError(f"{what} is larger than {LARGEST >> 20} MiB.")
+            raise UnusableError(f"{what} is larger than {LARGEST >> 20} MiB.")
         async with self._checking:
             data = await self._store.read(sha256)
             if not await asyncio.to_thread(is_metadata_of, data, project, version):
-                raise UpstreamError(f"{what} is no metadata of {project} {version}.")
+                raise UnusableError(f"{what} is no metadata of {project} {version}.")
         self._good.put(key, True)
 
 

@@ -27,13 +27,15 @@ type _Pool = AsyncConnectionPool[psycopg.AsyncConnection[DictRow]]
 class Database:
     """A pool that opens without a server and recovers by itself when it comes back."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, connections: int = _CONNECTIONS) -> None:
+        self._url = url
+        self._apart: list[Database] = []
         self._pool: _Pool = AsyncConnectionPool(
             url,
             connection_class=psycopg.AsyncConnection[DictRow],
             kwargs={"autocommit": True, "row_factory": dict_row, "connect_timeout": 3},
             min_size=1,
-            max_size=_CONNECTIONS,
+            max_size=connections,
             max_waiting=_WAITING,
             timeout=_WAIT,
             configure=_configure,
@@ -43,8 +45,18 @@ class Database:
     async def open(self) -> None:
         """Starts connecting, without waiting: a process whose database is down lives, and says so."""
         await self._pool.open(wait=False)
+        for each in self._apart:
+            await each.open()
+
+    def apart(self) -> "Database":
+        """One more connection, for what must go on however many wait for the others; opened and closed with them."""
+        made = Database(self._url, connections=1)
+        self._apart.append(made)
+        return made
 
     async def close(self) -> None:
+        for each in self._apart:
+            await each.close()
         await self._pool.close(timeout=2)
 
     async def rows(self, statement: str, values: Mapping[str, Any]) -> Rows:
@@ -74,3 +86,5 @@ def _unavailable(how: str, error: Exception) -> UnavailableError:
 
 async def _configure(connection: psycopg.AsyncConnection[DictRow]) -> None:
     await connection.execute("SET statement_timeout = '10s'")
+    # "Recorded before the first byte" leans on it: what is committed must still be there after a crash.
+    await connection.execute("SET synchronous_commit = on")

@@ -58,9 +58,16 @@ class NotAcceptableError(PermanentError):
 
 
 class UpstreamError(TemporaryError):
-    """The upstream index does not answer, or answers something that cannot be used."""
+    """The upstream index does not answer, or not in time, or fails."""
 
     code = "upstream"
+
+
+class UnusableError(UpstreamError):
+    """It answers what cannot be used, and will again: a verdict, which no client is to ask for twice.
+
+    An `UpstreamError` nonetheless: whoever does without an upstream that fails does without this, too.
+    """
 
 
 class UnavailableError(TemporaryError):

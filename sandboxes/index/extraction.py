@@ -5,35 +5,33 @@ they are there, else at their upstream with a few range requests. A wheel whose 
 looked at once it is stored, when it is served next. Only when the metadata is in the store, under its
 sha256, does the page say so; it keeps saying so as long as the same upstream lists the same wheel.
 
+The same is done, at once, for a wheel whose upstream promises other metadata than is in it.
+
 The bytes come into the store like any others: as a download, whose URL says by its fragment that it is to be
-read from a wheel. So metadata that was evicted is read again. What is read by ranges is the upstream's word,
-exactly as a metadata file of its own would be: clients check it against the wheel.
+read from a wheel (`wheel_origin.py`). So metadata that was evicted is read again.
 """
 
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Coroutine, Sequence
 
 from msgspec.structs import replace
 from packaging.version import Version
 
 from sandboxes.errors import PetridishError
+from sandboxes.index import budget
 from sandboxes.index.candidates import Stated
 from sandboxes.index.database import Database
-from sandboxes.index.errors import UpstreamError
-from sandboxes.index.files import IN_WHEEL, blob_of
+from sandboxes.index.files import blob_of
+from sandboxes.index.flight import Blob
 from sandboxes.index.lru import Lru
 from sandboxes.index.page import File, Page
 from sandboxes.index.projects import Projects, Shown
-from sandboxes.index.ranges import Span
 from sandboxes.index.store import Store
 from sandboxes.index.transfers import Transfers
-from sandboxes.index.upstream import Download
-from sandboxes.index.upstreams import Sources, Upstreams
-from sandboxes.index.wheel_metadata import NotReadableError, metadata_of
+from sandboxes.index.upstreams import Sources
+from sandboxes.index.wheel_origin import Wheel, WheelOrigin
 
 logger = logging.getLogger(__name__)
 
@@ -41,62 +39,11 @@ _VERSIONS = 2  # the newest ones of a page that are looked at
 _MOST = 8  # wheels of one page at a time
 _PAGES = 2  # looked at at once
 _MOST_WAITING = 50  # pages and wheels; each keeps its page in memory
-_REMEMBERED = 20_000  # wheels that were looked at
 _NOBODY = 0  # whose share of downloads these are: no sandbox's
 _ADVERTISE = """
 UPDATE index_project SET document = %(document)s, digest = %(digest)s
-WHERE name = %(name)s AND digest = %(former)s"""
-
-
-@dataclass(frozen=True, slots=True)
-class _Wheel:
-    """What a fragment says of the wheel whose metadata is wanted."""
-
-    sha256: str
-    project: str
-    version: str
-    size: int | None
-
-    @classmethod
-    def read(cls, fragment: str) -> "_Wheel":
-        sha256, project, version, size = fragment.split("/")
-        return cls(sha256, project, version, int(size) if size else None)
-
-
-class WheelOrigin:
-    """Where files are fetched from: the upstreams, and for such URLs as above the wheels themselves."""
-
-    def __init__(self, store: Store, upstream: Upstreams) -> None:
-        self._store = store
-        self._upstream = upstream
-
-    @asynccontextmanager
-    async def file(self, url: str, what: str, source: str) -> AsyncIterator[Download]:
-        plain, mark, fragment = url.partition(IN_WHEEL)
-        if not mark:
-            async with self._upstream.file(url, what, source) as download:
-                yield download
-            return
-        data = await self.metadata(plain, _Wheel.read(fragment), what, source)
-        yield Download(len(data), _once(data))
-
-    async def metadata(self, url: str, wheel: _Wheel, what: str, source: str) -> bytes:
-        """Raises `UpstreamError` for a wheel that has none that could be given."""
-        stored = await self._store.size(wheel.sha256)
-
-        async def read(start: int, stop: int) -> bytes:
-            if stored is not None:
-                return await self._stored(wheel.sha256, start, stop)
-            return await self._upstream.part(url, start, stop, what, source)
-
-        size = stored or wheel.size or await self._upstream.length(url, what, source)
-        try:
-            return await metadata_of(read, size, wheel.project, wheel.version)
-        except NotReadableError as error:
-            raise UpstreamError(f"{what} cannot be read from the wheel: {error}.") from error
-
-    async def _stored(self, sha256: str, start: int, stop: int) -> bytes:
-        return b"".join([piece async for piece in self._store.place.stream(sha256, Span(start, stop))])
+WHERE name = %(name)s AND digest = %(former)s
+RETURNING name"""
 
 
 class Extraction:
@@ -111,9 +58,10 @@ class Extraction:
         self._projects = projects
         self._origin = origin
         self._transfers = transfers
-        self._looked: Lru[tuple[str, bool], bool] = Lru(_REMEMBERED)
+        self._looked: Lru[tuple[str, bool], bool] = Lru(budget.REMEMBERED)
         self._tasks: set[asyncio.Task[None]] = set()
         self._busy = asyncio.Semaphore(_PAGES)
+        origin.tell(self._bring, self._mend)
 
     def page_shown(self, shown: Shown, only: Sources = None) -> None:
         """`only`: the upstreams that may hear the name."""
@@ -165,41 +113,52 @@ class Extraction:
 
     async def _look(self, shown: Shown, files: Sequence[File]) -> None:
         async with self._busy:
-            found: dict[str, str] = {}
-            for file in files:
-                try:
-                    found[file.sha256] = await self._store_metadata(shown.page, file)
-                except PetridishError as error:
-                    logger.info("no metadata of %s: %s", file.filename, error)
-            if found:
-                await self._advertise(shown, found)
+            await self._read(shown, files)
+
+    async def _mend(self, wheel: Wheel, source: str) -> bool:
+        shown = await self._projects.known(wheel.project, "")
+        if shown is None or shown.page.source != source:
+            return False
+        return await self._read(shown, [file for file in shown.page.files if file.sha256 == wheel.sha256])
+
+    async def _read(self, shown: Shown, files: Sequence[File]) -> bool:
+        """Whether there is anything that the page now says."""
+        found: dict[str, str] = {}
+        for file in files:
+            try:
+                found[file.sha256] = await self._store_metadata(shown.page, file)
+            except PetridishError as error:
+                logger.info("no metadata of %s: %s", file.filename, error)
+        return bool(found) and await self._advertise(shown, found)
 
     async def _store_metadata(self, page: Page, file: File) -> str:
-        wheel = _Wheel(file.sha256, page.project, file.version, file.size)
+        wheel = Wheel(file.sha256, page.project, file.version, file.size)
         data = await self._origin.metadata(file.url, wheel, file.filename, page.source)
         digest = hashlib.sha256(data).hexdigest()
         blob = blob_of(Stated(page.project, with_metadata(file, digest), page.source), metadata=True)
-        flight = await self._transfers.join(blob, _NOBODY) if blob else None
-        if flight is not None:
-            await flight.kept(lambda: True)
+        if blob is not None:
+            await self._bring(blob)
         return digest
 
-    async def _advertise(self, shown: Shown, found: dict[str, str]) -> None:
+    async def _bring(self, blob: Blob) -> None:
+        flight = await self._transfers.join(blob, _NOBODY)
+        if flight is not None:
+            await flight.kept(lambda: True)
+
+    async def _advertise(self, shown: Shown, found: dict[str, str]) -> bool:
         """On the page as it is kept now; when that has changed meanwhile, its next showing looks again."""
         project = shown.page.project
         kept = await self._projects.known(project, shown.digest)
         if kept is None or kept.page.source != shown.page.source:
-            return
+            return False
         files = tuple(
-            with_metadata(file, found[file.sha256])
-            if file.sha256 in found and not file.metadata_sha256
-            else file
+            with_metadata(file, found[file.sha256]) if file.sha256 in found else file
             for file in kept.page.files
         )
         document = await asyncio.to_thread(replace(kept.page, files=files).document)
         digest = hashlib.sha256(document).hexdigest()
         values = {"name": project, "former": kept.digest, "digest": digest, "document": document}
-        await self._database.rows(_ADVERTISE, values)
+        return bool(await self._database.rows(_ADVERTISE, values))
 
 
 def with_metadata(file: File, sha256: str) -> File:
@@ -216,7 +175,3 @@ def newest_without(page: Page) -> list[File]:
         for file in page.files
         if file.version in versions and file.filename.endswith(".whl") and not file.metadata_sha256
     ][:_MOST]
-
-
-async def _once(data: bytes) -> AsyncIterator[bytes]:
-    yield data

@@ -39,7 +39,8 @@ type Before = Callable[[Seat, Part | memoryview], Awaitable[None]]
 class FileAnswer:
     """Sends a blob. `flight` None: the blob is stored, or `size` alone answers (HEAD).
 
-    `refetch`: a flight that brings it back into the store; None: it is there again.
+    `refetch`: a flight that brings it back into the store; None: it is there again. `check`: whether the file
+    may (still) be given then; raises for what is refused by now.
     """
 
     blob: Blob
@@ -48,6 +49,7 @@ class FileAnswer:
     flight: Flight | None
     received: Received | None
     refetch: Callable[[], Awaitable[Flight | None]] | None = None
+    check: Callable[[], Awaitable[bool]] | None = None
 
     @property
     def withheld(self) -> Withheld | None:
@@ -84,6 +86,8 @@ class FileAnswer:
         flight = await self.refetch() if self.refetch is not None else None
         if flight is not None:
             await flight.kept(partial(connected, request))
+        if self.check is not None and not await self.check():
+            raise UnavailableError(f"{self.blob.what} is being screened; try again.")
 
     async def _send_span(
         self, request: web.Request, status: int, headers: dict[str, str], span: Span

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from sandboxes.index import core_metadata
+from sandboxes.index import budget, core_metadata, weights
 from sandboxes.index.candidates import Stated, facts_of, on_page, stated_of_row
 from sandboxes.index.database import Database
 from sandboxes.index.errors import UnknownError, UpstreamError
@@ -36,7 +36,7 @@ from sandboxes.index.upstreams import Sources, Upstreams
 
 _PATIENCE = 2.0  # seconds that a stored file waits for a newer page than the one that is kept
 _HOLDS = 2.0  # seconds for which what was found is taken to be so: no longer than a page that is given again
-_MOST = 10_000  # files that are remembered
+_WEIGHT = 3_000  # bytes that what was found takes in memory besides its texts
 
 _FIND = """
 SELECT file.filename, file.version, file.sha256, file.url, file.size, file.metadata_sha256, file.asked_at,
@@ -53,7 +53,7 @@ ON CONFLICT (project, filename, sha256) DO UPDATE SET
     facts = excluded.facts, page_digest = excluded.page_digest"""
 
 
-IN_WHEEL = "#metadata="  # in the URL of metadata that is to be read from a wheel
+IN_WHEEL = "#metadata="  # in the URL of a wheel's metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,9 @@ class Files:
         self._projects = projects
         self._upstream = upstream
         self._finding: Once[tuple[Wanted, Sources], _Found] = Once()
-        self._found: Lru[tuple[Wanted, Sources], _Held] = Lru(_MOST)
-        self._newest: Lru[str, str] = Lru(_MOST)  # the pages that were seen last, by project: their digests
+        self._found: Lru[tuple[Wanted, Sources], _Held] = Lru(budget.FOUND)
+        # The pages that were seen last, by project: their digests.
+        self._newest: Lru[str, str] = Lru(budget.NEWEST)
 
     async def find(self, wanted: Wanted, only: Sources = None) -> _Found:
         """The file and the blob wanted of it; raises `UnknownError`, or `UpstreamError` when nobody can tell.
@@ -103,7 +104,8 @@ class Files:
 
     def page_shown(self, shown: Shown) -> None:
         """What was found by another page of its project holds no more."""
-        self._newest.put(shown.page.project, shown.digest)
+        project = shown.page.project
+        self._newest.put(project, shown.digest, weights.ENTRY + len(project))
 
     async def close(self) -> None:
         await self._finding.close()
@@ -111,7 +113,10 @@ class Files:
     async def _find_and_hold(self, wanted: Wanted, only: Sources) -> _Found:
         until = monotonic() + _HOLDS  # counted from before: what it sees may be that old
         found = await self._find(wanted, only)
-        self._found.put((wanted, only), _Held(until, self._newest.get(wanted.project), found))
+        if wanted.metadata and not await self._store.has(found[1].sha256):
+            return found  # its page may turn out to be wrong when it is fetched, by another process, too
+        held = _Held(until, self._newest.get(wanted.project), found)
+        self._found.put((wanted, only), held, _weight(found))
         return found
 
     async def _find(self, wanted: Wanted, only: Sources) -> _Found:
@@ -189,6 +194,14 @@ class Files:
         await self._database.rows(_KEEP, values)
 
 
+def _weight(found: _Found) -> int:
+    """Bytes that it takes in memory: the URL stands in the blob once more."""
+    stated, blob = found
+    file = stated.file
+    said = (file.url, blob.url, file.requires_python, file.provenance, str(file.yanked))
+    return _WEIGHT + weights.texts(said)
+
+
 def _by_row(wanted: Wanted, row: Mapping[str, Any]) -> Stated:
     return stated_of_row(wanted.project, row, stamp(row["asked_at"]))
 
@@ -204,22 +217,16 @@ def blob_of(stated: Stated, *, metadata: bool = False) -> Blob | None:
         return Blob(file.sha256, file.size, file.url, file.filename, source=stated.source)
     if not file.metadata_sha256:
         return None
-    url = _in_the_wheel(stated) if file.extracted else _beside(file.url)
     what = f"{file.filename}{METADATA}"
-    return Blob(file.metadata_sha256, None, url, what, core_metadata.LARGEST, stated.source)
-
-
-def _beside(url: str) -> str:
-    """PEP 658: the file's URL plus ".metadata"."""
-    path, mark, query = url.partition("?")
-    return f"{path}{METADATA}{mark}{query}"
+    return Blob(file.metadata_sha256, None, _in_the_wheel(stated), what, core_metadata.LARGEST, stated.source)
 
 
 def _in_the_wheel(stated: Stated) -> str:
-    """Where the metadata of a wheel is that has no metadata file: in it (`extraction.py` reads such URLs)."""
+    """Where metadata is: in the wheel, and maybe beside it, with the sha256 at the end (`wheel_origin.py`)."""
     file = stated.file
     size = "" if file.size is None else file.size
-    return f"{file.url}{IN_WHEEL}{file.sha256}/{stated.project}/{file.version}/{size}"
+    beside = "" if file.extracted else file.metadata_sha256
+    return f"{file.url}{IN_WHEEL}{file.sha256}/{stated.project}/{file.version}/{size}/{beside}"
 
 
 def _what(wanted: Wanted) -> str:

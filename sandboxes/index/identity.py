@@ -11,18 +11,14 @@ from time import monotonic
 
 from sandboxes.index.credentials import Credentials, credentials_of
 from sandboxes.index.database import Database
-from sandboxes.index.errors import UnauthenticatedError
+from sandboxes.index.errors import UnauthenticatedError, UnavailableError
+from sandboxes.index.lookups import Lookups
 from sandboxes.index.lru import Lru
 from sandboxes.index.policy.waivers import Subject
 from sandboxes.lifecycle.phases import Phase
 
 KEPT = 3.0  # seconds; an ended sandbox's token must stop working within 5
 RENEWAL = 1.0  # of these, in which a verdict is looked up anew, and still holds for what was made with it
-
-# A lease that is over lets nobody in, even while no worker is there to end it.
-_FIND = """
-SELECT id, phase, index_token_digest, owner_id, department, profile FROM lifecycle_sandbox
-WHERE name = %(name)s AND expires_at > now()"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +34,10 @@ class Identities:
     """Looks credentials up; raises `UnauthenticatedError` for all that are not of a ready sandbox."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
-        self._verdicts: Lru[Credentials, tuple[float, Visitor | None]] = Lru(4096)
+        self._lookups = Lookups(database, KEPT)
+        # Apart, so that no number of wrong passwords takes the place of what is known to be right.
+        self._let_in: Lru[Credentials, tuple[float, Visitor]] = Lru(4096)
+        self._turned_away: Lru[Credentials, float] = Lru(4096)
 
     async def of(self, authorization: str | None) -> Visitor:
         credentials = credentials_of(authorization)
@@ -54,23 +52,39 @@ class Identities:
 
     def known_until(self, visitor: Visitor) -> float:
         """Up to when, on `monotonic`'s clock, they are let in without being looked up again."""
-        kept = self._verdicts.get(visitor.credentials)
+        kept = self._let_in.get(visitor.credentials)
         return kept[0] if kept is not None and kept[1] is visitor else 0.0
 
     def forget(self, visitor: Visitor) -> None:
-        self._verdicts.drop(visitor.credentials)
+        self._let_in.drop(visitor.credentials)
 
     async def _visitor(self, credentials: Credentials) -> Visitor | None:
-        kept = self._verdicts.get(credentials)
-        if kept is not None and monotonic() < kept[0] - RENEWAL:
+        now = monotonic()
+        if now < (self._turned_away.get(credentials) or 0.0) - RENEWAL:
+            return None
+        kept = self._let_in.get(credentials)
+        if kept is not None and now < kept[0] - RENEWAL:
             return kept[1]
-        until = monotonic() + KEPT  # counted from before the look-up: what it sees may be that old
-        visitor = await self._look_up(credentials)
-        self._verdicts.put(credentials, (until, visitor))
+        try:
+            visitor = await self._look_up(credentials, known=kept is not None)
+        except UnavailableError:
+            if kept is not None and monotonic() < kept[0]:
+                return kept[1]
+            raise
+        # Counted from before the look-up: what it sees may be that old.
+        self._remember(credentials, visitor, now + KEPT)
         return visitor
 
-    async def _look_up(self, credentials: Credentials) -> Visitor | None:
-        row = await self._database.row(_FIND, {"name": credentials.name})
+    def _remember(self, credentials: Credentials, visitor: Visitor | None, until: float) -> None:
+        if visitor is None:
+            self._let_in.drop(credentials)
+            self._turned_away.put(credentials, until)
+        else:
+            self._turned_away.drop(credentials)
+            self._let_in.put(credentials, (until, visitor))
+
+    async def _look_up(self, credentials: Credentials, *, known: bool) -> Visitor | None:
+        row = await self._lookups.of(credentials.name, known=known)
         if row is None or row["phase"] != Phase.READY or not row["index_token_digest"]:
             return None
         same = hmac.compare_digest(row["index_token_digest"], credentials.digest)

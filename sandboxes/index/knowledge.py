@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 
+from sandboxes.index import budget, weights
 from sandboxes.index.book import Edition
 from sandboxes.index.database import Database
 from sandboxes.index.lru import Lru
@@ -10,7 +11,7 @@ from sandboxes.index.policy.facts import Candidate, Ecosystem, Screening
 from sandboxes.screening import lookup
 from sandboxes.screening.matching import ProjectAdvisories
 
-_PROJECTS = 2000  # whose advisories are remembered
+type _Key = tuple[Hashable, Ecosystem, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +40,16 @@ class Knowledge:
 class Advisor:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._found: Lru[tuple[Hashable, Ecosystem, str], tuple[ProjectAdvisories | None]] = Lru(_PROJECTS)
+        self._found: Lru[_Key, tuple[ProjectAdvisories | None]] = Lru(budget.ADVISORIES)
 
     async def about(self, edition: Edition, ecosystem: Ecosystem, project: str) -> Knowledge:
         key = (edition.advice, ecosystem, project)
         found = self._found.get(key)
         if found is None:
             found = (await self._look_up(ecosystem, project),)
-            self._found.put(key, found)
+        # Weighed each time: advisories remember what they answered.
+        weight = weights.ENTRY + len(project) + (found[0].weight if found[0] else 0)
+        self._found.put(key, found, weight)
         return Knowledge((edition.advice, edition.verdicts_key), found[0], edition.verdicts)
 
     async def screening_of(self, sha256: str) -> Screening:

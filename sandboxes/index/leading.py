@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from time import monotonic
 from typing import Protocol
 
-from sandboxes.index.errors import UnavailableError, UpstreamError
+from sandboxes.index.errors import UnavailableError, UnusableError, UpstreamError
 from sandboxes.index.flight import ALGORITHMS, LOOK, Blob, Flight
 from sandboxes.index.storage.disk import FullError
 from sandboxes.index.storage.draft import Draft
@@ -152,7 +152,7 @@ class Leader:
         if download.length is not None:
             self._check_size(download.length)
             if self._blob.size not in (None, download.length):
-                raise UpstreamError(
+                raise UnusableError(
                     f"{self._blob.what} has {download.length} bytes upstream, "
                     f"not {self._blob.size} as its page says."
                 )
@@ -164,7 +164,7 @@ class Leader:
             self._received += len(chunk)
             self._check_size(self._received)
             if self._flight.length is not None and self._received > self._flight.length:
-                raise UpstreamError(
+                raise UnusableError(
                     f"The upstream sends more of {self._blob.what} than its {self._flight.length} bytes."
                 )
             if self._received > self._held and not self._closed:
@@ -182,7 +182,7 @@ class Leader:
 
     def _check_size(self, size: int) -> None:
         if size > self._flight.largest:
-            raise UpstreamError(f"{self._blob.what} is larger than {_readable(self._flight.largest)}.")
+            raise UnusableError(f"{self._blob.what} is larger than {_readable(self._flight.largest)}.")
 
     def _verify(self, digest: str) -> None:
         length = self._flight.length
@@ -190,7 +190,7 @@ class Leader:
             raise UpstreamError(f"The upstream sent {self._received} of {length} bytes of {self._blob.what}.")
         if digest != self._blob.sha256:
             algorithm = ALGORITHMS[len(self._blob.sha256)]
-            raise UpstreamError(
+            raise UnusableError(
                 f"The upstream's {self._blob.what} has another {algorithm} than its page says."
             )
 

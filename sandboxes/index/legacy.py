@@ -16,7 +16,7 @@ from packaging.version import Version
 
 from sandboxes.index.page import File, Page
 from sandboxes.index.page_answer import PageAnswer
-from sandboxes.index.render import Marks
+from sandboxes.index.render import Marks, own_words
 from sandboxes.index.withheld import Withheld
 
 # A mirror wants to see a number that rises with each change. We have none, and no list by which it could skip a page.
@@ -79,6 +79,6 @@ def _file(project: str, file: File, base: str) -> dict[str, Any]:
         "python_version": file.filename.removesuffix(".whl").split("-")[-3] if wheel else "source",
         "requires_python": file.requires_python or None,
         "yanked": file.yanked is not False,
-        "yanked_reason": file.yanked if isinstance(file.yanked, str) else None,
+        "yanked_reason": own_words(file.yanked, "yanked") if isinstance(file.yanked, str) else None,
         "core-metadata": {"sha256": file.metadata_sha256} if file.metadata_sha256 else False,
     }

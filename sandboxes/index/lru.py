@@ -12,6 +12,10 @@ class Lru[K: Hashable, V]:
         self._used = 0
         self._items: OrderedDict[K, tuple[V, int]] = OrderedDict()
 
+    @property
+    def used(self) -> int:
+        return self._used
+
     def get(self, key: K) -> V | None:
         if key not in self._items:
             return None

@@ -78,7 +78,7 @@ def _wheel_project(name: str, build_and_tags: str) -> str | None:
         return None
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=4096)
 def _version(text: str) -> str | None:
     try:
         return str(Version(text))

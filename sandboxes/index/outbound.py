@@ -20,7 +20,7 @@ import logging
 import random
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -32,10 +32,18 @@ from yarl import URL
 
 from sandboxes.index.breaker import Breaker
 from sandboxes.index.config import Source
-from sandboxes.index.errors import UpstreamError
+from sandboxes.index.errors import UnusableError, UpstreamError
 from sandboxes.index.lru import Lru
-from sandboxes.index.reach import NotAllowedError, Origin, PublicResolver, check_literal, origin_of
-from sandboxes.index.scope import Scope
+from sandboxes.index.reach import (
+    NotAllowedError,
+    NotListedError,
+    Origin,
+    PublicResolver,
+    check_listed,
+    check_literal,
+    origin_of,
+)
+from sandboxes.index.scope import Inner, Scope
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +59,9 @@ _LONGEST_WAIT = 5.0  # seconds that an upstream's Retry-After is waited for
 _CONNECTIONS = 128  # more than flights may be, so pages find room beside them
 _ORIGINS = 1000  # whose failures are remembered: pages can name any number
 _CHUNK = 256 * 1024
+# A page of some kB can unpack to as much as a page may have; only so many are read beyond this size at a time.
+_LARGE = 2 * 1024 * 1024  # bytes
+_LARGE_AT_ONCE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +99,12 @@ class Outbound:
         """Needs a running loop."""
         self._source = source
         self._scope = Scope(source)
-        self._trusted = {origin_of(URL(url)) for url in (source.url, *source.file_origins)}
+        self._inner = Inner(source)
         tls = _tls(source.authorities)
         self._inside = _session(aiohttp.DefaultResolver(), tls)
         self._outside = _session(PublicResolver(aiohttp.DefaultResolver()), tls)
         self._breakers: Lru[Origin, Breaker] = Lru(_ORIGINS)
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def close(self) -> None:
         await self._inside.close()
@@ -139,10 +151,14 @@ class Outbound:
         patience: Patience,
         largest: Callable[[aiohttp.ClientResponse], int],
     ) -> Whole:
-        async with self._following(target, headers, patience, unpack=True) as response:
-            most, body = largest(response), bytearray()
+        async with AsyncExitStack() as held:
+            response = await held.enter_async_context(self._following(target, headers, patience, unpack=True))
+            most, body, has_turn = largest(response), bytearray(), False
             async for chunk in response.content.iter_chunked(_CHUNK):
                 body += chunk
+                if len(body) > _LARGE and not has_turn:
+                    await self._turn(held, patience)
+                    has_turn = True
                 if len(body) > most:
                     raise UpstreamError(
                         f"The upstream index ({response.url.host}) sends a page larger than {most >> 20} MiB."
@@ -158,6 +174,10 @@ class Outbound:
                 bytes(body),
             )
 
+    async def _turn(self, held: AsyncExitStack, patience: Patience) -> None:
+        async with asyncio.timeout(max(patience.end - monotonic(), 0.001)):
+            await held.enter_async_context(self._large)
+
     @asynccontextmanager
     async def _following(
         self, target: URL, headers: dict[str, str], patience: Patience, unpack: bool
@@ -172,7 +192,7 @@ class Outbound:
                     yield response
                     return
             target = following
-        raise UpstreamError(f"The upstream index ({target.host}) redirects more than {_REDIRECTS} times.")
+        raise UnusableError(f"The upstream index ({target.host}) redirects more than {_REDIRECTS} times.")
 
     async def _hop(
         self, target: URL, headers: dict[str, str], patience: Patience, unpack: bool
@@ -201,7 +221,9 @@ class Outbound:
             breaker.left()
             raise
         if response.status in _BUSY:
-            breaker.failed(_retry_after(response))
+            # One broken project's files must not close the index for all others: they count as one thing.
+            of_file = not unpack or "Range" in headers
+            breaker.failed(_retry_after(response), of="files" if of_file else target.raw_path)
         else:
             breaker.succeeded()
         return response
@@ -246,8 +268,9 @@ class Outbound:
             )
 
     def _session_for(self, target: URL, origin: Origin) -> aiohttp.ClientSession:
-        if origin in self._trusted:
+        if self._inner.covers(target, origin):
             return self._inside
+        check_listed(target, self._source.file_hosts)
         check_literal(target)
         return self._outside
 
@@ -288,6 +311,8 @@ def _translated(target: URL) -> Iterator[None]:
     """What goes wrong below is raised as `UpstreamError`."""
     try:
         yield
+    except NotListedError as error:
+        raise _not_listed(target) from error
     except NotAllowedError as error:
         raise _not_allowed(target) from error
     except aiohttp.ClientConnectorCertificateError as error:
@@ -319,7 +344,7 @@ def _url(url: str) -> URL:
     try:
         return URL(url, encoded=True)
     except ValueError as error:
-        raise UpstreamError("The upstream index names an address that cannot be read.") from error
+        raise UnusableError("The upstream index names an address that cannot be read.") from error
 
 
 def following_of(target: URL, status: int, location: str | None) -> URL | None:
@@ -328,16 +353,22 @@ def following_of(target: URL, status: int, location: str | None) -> URL | None:
         return None
     following = target.join(URL(location))
     if following.scheme not in ("http", "https") or not following.raw_host:
-        raise UpstreamError(f"The upstream index ({target.host}) redirects to nonsense.")
+        raise UnusableError(f"The upstream index ({target.host}) redirects to nonsense.")
     if target.scheme == "https" and following.scheme != "https":
-        raise UpstreamError(f"The upstream index ({target.host}) redirects from https to http.")
+        raise UnusableError(f"The upstream index ({target.host}) redirects from https to http.")
     return following
 
 
 def _not_allowed(target: URL) -> UpstreamError:
     """The host is for the log only: an operator may want to name it in INDEX_FILE_ORIGINS."""
     logger.warning("upstream names %s, which is not public and not in INDEX_FILE_ORIGINS", target.host)
-    return UpstreamError("The upstream index names an address that is not allowed.")
+    return UnusableError("The upstream index names an address that is not allowed.")
+
+
+def _not_listed(target: URL) -> UpstreamError:
+    """As `_not_allowed`: the host is for the log."""
+    logger.warning("upstream names %s, which is not in INDEX_FILE_HOSTS", target.host)
+    return UnusableError("The upstream index names a host that this index is not set to get files from.")
 
 
 def _failed(target: URL, how: str, error: Exception) -> UpstreamError:

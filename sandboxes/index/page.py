@@ -16,6 +16,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import msgspec
 
+from sandboxes.index import weights
 from sandboxes.index.errors import UpstreamError
 from sandboxes.index.names import canonical, is_filename, is_sha256, release_of
 from sandboxes.index.packing import packed, unpacked
@@ -24,6 +25,13 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 3  # of `Page.document`; raise it when fields change their meaning
 MOST_FILES = 50_000  # of one page, and as many versions
+# What pages say at length stays in memory, in the database and in every answer. Reasons are for people, who read no
+# more than that of them; what is longer of the others is no name, address or requirement, but meant to be in the way.
+MOST_TEXT = 1_000  # characters
+LONGEST_URL = 4_096
+_LONGEST_VERSION = 255  # as no file's name is longer
+_WEIGHT = 650  # bytes that a file takes in memory besides its characters
+_VERSION = 64  # and a version
 _SIZE_LIMIT = 2**63  # bytes: beyond what the database's integers hold
 # What nearly all URLs and times look like; these need not be taken apart and put together again, which is slow.
 _PLAIN_PATH = re.compile(r"(?!\S*/[./])/[A-Za-z0-9._~/%+@:=&,!$'()*-]+", re.ASCII)
@@ -62,7 +70,17 @@ class Page(msgspec.Struct, frozen=True, array_like=True):
 
     def document(self) -> bytes:
         """The page as bytes to store; equal pages give equal bytes."""
-        return packed(msgspec.json.encode(self))
+        return packed(self.plain())
+
+    def plain(self) -> bytes:
+        """The same, not packed; `load` takes both."""
+        return msgspec.json.encode(self)
+
+    def weight(self, plain: bytes) -> int:
+        """Bytes that it takes in memory; `plain` is its own."""
+        said = (self.status_reason, *self.versions, *(file.yanked for file in self.files))
+        wide = (*said, *(file.requires_python for file in self.files)) if not plain.isascii() else ()
+        return weights.document(plain, len(self.files) * _WEIGHT + len(self.versions) * _VERSION, wide)
 
     @classmethod
     def load(cls, document: bytes) -> "Page":
@@ -90,12 +108,12 @@ def make_page(
     # PEP 792: what is quarantined must not be offered, even if its upstream lists it.
     offered = () if stands == QUARANTINED else files
     unique = {(file.filename, file.sha256): file for file in offered}
-    stated = dict.fromkeys(versions)
+    stated = dict.fromkeys(version for version in versions if len(version) <= _LONGEST_VERSION)
     known = {canonical(version) for version in stated}
     for file in unique.values():
         if file.version not in known:
             stated.setdefault(file.version)
-    why = clean(status_reason) if stands and isinstance(status_reason, str) else ""
+    why = told(status_reason) if stands and isinstance(status_reason, str) else ""
     return Page(project, tuple(stated), tuple(unique.values()), status=stands, status_reason=why)
 
 
@@ -124,7 +142,7 @@ def checked_all(project: str, raws: Sequence[Raw | None], base_url: str) -> Iter
             left_out += 1
     if left_out:
         logger.info(
-            "page of %s: %d of %d files left out: no sha256, no valid name, or another project's",
+            "page of %s: %d of %d files left out: no sha256, no valid name, endless, or another project's",
             project,
             left_out,
             len(raws),
@@ -148,6 +166,11 @@ def checked(project: str, raw: Raw, base_url: str) -> File | None:
     version = release_of(project, raw.filename)
     if version is None:
         return None
+    requires = clean(raw.requires_python) if isinstance(raw.requires_python, str) else ""
+    if (
+        len(requires) > MOST_TEXT
+    ):  # cut it would mean another thing, and without it the file would fit everywhere
+        return None
     metadata = raw.metadata_sha256.lower()
     return File(
         filename=raw.filename,
@@ -156,7 +179,7 @@ def checked(project: str, raw: Raw, base_url: str) -> File | None:
         url=url,
         size=raw.size if type(raw.size) is int and 0 <= raw.size < _SIZE_LIMIT else None,
         upload_time=utc(raw.upload_time),
-        requires_python=clean(raw.requires_python) if isinstance(raw.requires_python, str) else "",
+        requires_python=requires,
         yanked=_yanked(raw.yanked),
         metadata_sha256=metadata if is_sha256(metadata) else "",
         provenance=_provenance(raw.provenance),
@@ -171,6 +194,11 @@ def _provenance(value: object) -> str:
 
 def _absolute(base_url: str, url: str) -> str:
     """The absolute http(s) URL without its fragment; "" for any other."""
+    found = _put_together(base_url, url) if len(url) <= LONGEST_URL else ""
+    return found if len(found) <= LONGEST_URL else ""
+
+
+def _put_together(base_url: str, url: str) -> str:
     if _PLAIN_URL.fullmatch(url):
         return url
     if base_url and _PLAIN_PATH.fullmatch(url):
@@ -201,7 +229,7 @@ def _joined(base_url: str, url: str) -> str:
 def _yanked(value: object) -> bool | str:
     """PEP 691 wants a bool or a non-empty string; anything else there means yanked, to be safe."""
     if isinstance(value, str):
-        return clean(value) or True
+        return told(value) or True
     return value is not None and value is not False
 
 
@@ -226,6 +254,12 @@ def clean(text: str) -> str:
         return text.strip()
     encodable = text.encode("utf-8", "replace").decode("utf-8")
     return "".join(char if char.isprintable() else " " for char in encodable).strip()
+
+
+def told(text: str) -> str:
+    """What is said to people only, as much of it as they read."""
+    text = clean(text)
+    return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 3].rstrip()}..."
 
 
 def metadata_sha256(*values: object) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
+from sandboxes.index import budget
 from sandboxes.index.lru import Lru
 from sandboxes.index.negotiation import Coding, Media
 from sandboxes.index.once import Once
@@ -18,7 +19,7 @@ from sandboxes.index.problems import reason_phrase
 from sandboxes.index.render import VERSION
 from sandboxes.index.withheld import Withheld
 
-_ROOM = 16 * 1024 * 1024  # bytes of rendered pages in memory
+_OVERHEAD = 1_000  # bytes that a body takes in memory besides
 _PACK_FROM = 1024  # bytes; below, packing saves nothing
 # Higher ones take two to five times as long and, on pages of hashes, save a tenth at most.
 _LEVELS: Final = {Coding.ZSTD: 3, Coding.GZIP: 3}
@@ -68,8 +69,9 @@ class PageAnswer:
 class Bodies:
     """Rendered and packed once per page, form and encoding; the least used are rendered again later."""
 
-    def __init__(self) -> None:
-        self._bodies: Lru[tuple[str, Media, Coding], Body] = Lru(_ROOM)
+    def __init__(self, room: int = budget.PAGE_BODIES) -> None:
+        """`room`: bytes of memory."""
+        self._bodies: Lru[tuple[str, Media, Coding], Body] = Lru(room)
         self._making: Once[tuple[str, Media, Coding], Body] = Once()
 
     async def get(
@@ -88,7 +90,8 @@ class Bodies:
         return self._keep(key, await asyncio.to_thread(_body, key, render))
 
     def _keep(self, key: tuple[str, Media, Coding], body: Body) -> Body:
-        self._bodies.put(key, body, len(body.data))
+        # The digest may have in it how a client named us, as long as heads may be.
+        self._bodies.put(key, body, len(body.data) + len(key[0]) + _OVERHEAD)
         return body
 
 

@@ -15,6 +15,7 @@ from sandboxes.index.errors import (
     UnauthenticatedError,
     UnavailableError,
     UnknownError,
+    UnusableError,
     UpstreamError,
 )
 
@@ -24,6 +25,8 @@ _STATUS: dict[type[PetridishError], HTTPStatus] = {
     UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
     UnknownError: HTTPStatus.NOT_FOUND,
     NotAcceptableError: HTTPStatus.NOT_ACCEPTABLE,
+    # pip shows no reason with a 5xx, and all clients ask again at one.
+    UnusableError: HTTPStatus.FAILED_DEPENDENCY,
     UpstreamError: HTTPStatus.BAD_GATEWAY,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }

@@ -18,12 +18,13 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
-from sandboxes.index import kept
+from sandboxes.index import budget, kept, weights
 from sandboxes.index.database import Database
 from sandboxes.index.errors import UnknownError, UpstreamError
 from sandboxes.index.kept import MISSING, Known
 from sandboxes.index.lru import Lru
 from sandboxes.index.once import Once, seen
+from sandboxes.index.packing import packed, unpacked
 from sandboxes.index.page import FORMAT, Page
 from sandboxes.index.sightings import sighted
 from sandboxes.index.upstream import Fresh, Missing, NotModified
@@ -32,8 +33,6 @@ from sandboxes.index.upstreams import Sources, Upstreams
 logger = logging.getLogger(__name__)
 
 _MOST_NAMES = 10_000  # of one sandbox's list
-_MOST_ABSENT = 5_000  # names that are remembered to be no project's
-_MOST_FILES = 20_000  # of all pages in memory together; about 1 kB each
 _IN_PLACE = 200  # files; what is done with more is done in a thread, so others go on
 _LOAD_IN_PLACE = 64 * 1024  # bytes; a larger document is parsed in a thread
 
@@ -84,10 +83,9 @@ class Projects:
         self._upstream = upstream
         self._asking: Once[tuple[str, Sources], Arrival] = Once()
         self._arriving: dict[tuple[str, Sources], Arrival] = {}  # those that are being written down
-        self._absent: Lru[tuple[str, Sources], float] = Lru(
-            _MOST_ABSENT
-        )  # until when, on `monotonic`'s clock
-        self._pages: Lru[str, Page] = Lru(_MOST_FILES)
+        # Of names that are no project's: until when, on `monotonic`'s clock.
+        self._absent: Lru[tuple[str, Sources], float] = Lru(budget.ABSENT)
+        self._pages: Lru[str, Page] = Lru(budget.PAGES)
         self._loading: Once[str, tuple[Page, str] | None] = Once()
 
     async def names(self, sandbox: int) -> list[str]:
@@ -147,7 +145,8 @@ class Projects:
             case Missing():
                 values = {"name": project, "format": FORMAT, "only": None if only is None else list(only)}
                 if not await self._database.rows(_SQL.missing, values):
-                    self._absent.put((project, only), monotonic() + MISSING)
+                    weight = weights.ENTRY + len(project)
+                    self._absent.put((project, only), monotonic() + MISSING, weight)
                 raise _unknown(project)
             case NotModified() if known is not None:
                 await self._database.rows(_SQL.confirm, {"name": project, "digest": known.digest})
@@ -163,10 +162,11 @@ class Projects:
         looked_at = known.looked_at if known and former and former.source == page.source else None
         small = len(page.files) <= _IN_PLACE
         work = (page, now, former, looked_at)
-        page, document, digest = _dated(*work) if small else await asyncio.to_thread(_dated, *work)
+        dated = _dated(*work) if small else await asyncio.to_thread(_dated, *work)
+        page, document, digest, weight = dated
         values = {"name": page.project, "source": page.source, "format": FORMAT, "etag": etag}
         values |= {"document": document, "digest": digest, "now": now}
-        self._remember(digest, page)
+        self._pages.put(digest, page, weight)
         writing = asyncio.create_task(self._write(key, values))
         writing.add_done_callback(seen)
         arrival = self._arriving[key] = Arrival(Shown(page, digest), writing)
@@ -204,21 +204,26 @@ class Projects:
             return None
         document = row["document"]
         small = len(document) <= _LOAD_IN_PLACE
-        page = Page.load(document) if small else await asyncio.to_thread(Page.load, document)
-        self._remember(row["digest"], page)
+        page, weight = _loaded(document) if small else await asyncio.to_thread(_loaded, document)
+        self._pages.put(row["digest"], page, weight)
         return page, row["digest"]
-
-    def _remember(self, digest: str, page: Page) -> None:
-        self._pages.put(digest, page, len(page.files) + 1)
 
 
 def _dated(
     page: Page, now: datetime, former: Page | None, looked_at: datetime | None
-) -> tuple[Page, bytes, str]:
-    """The page with its files' sightings, as bytes, and their digest."""
+) -> tuple[Page, bytes, str, int]:
+    """The page with its files' sightings, as bytes, their digest, and what the page takes in memory."""
     page = sighted(page, now, former, looked_at)
-    document = page.document()
-    return page, document, hashlib.sha256(document).hexdigest()
+    plain = page.plain()
+    document = packed(plain)
+    return page, document, hashlib.sha256(document).hexdigest(), page.weight(plain)
+
+
+def _loaded(document: bytes) -> tuple[Page, int]:
+    """The page, and what it takes in memory."""
+    plain = unpacked(document)
+    page = Page.load(plain)
+    return page, page.weight(plain)
 
 
 def _unknown(project: str) -> UnknownError:

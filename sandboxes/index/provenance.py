@@ -10,8 +10,9 @@ from time import monotonic
 
 from aiohttp import web
 
+from sandboxes.index import budget, weights
 from sandboxes.index.candidates import on_page
-from sandboxes.index.errors import UnknownError, UpstreamError
+from sandboxes.index.errors import UnavailableError, UnknownError, UpstreamError
 from sandboxes.index.files import Wanted
 from sandboxes.index.judge import Judge
 from sandboxes.index.lru import Lru
@@ -22,7 +23,6 @@ from sandboxes.index.upstreams import Upstreams
 CONTENT_TYPE = "application/vnd.pypi.integrity.v1+json"
 SUFFIX = ".provenance"  # of the file's name, where what was asked for is written down
 _KEPT = 60.0  # seconds
-_ROOM = 16 * 1024 * 1024  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ class Provenances:
         self._projects = projects
         self._judge = judge
         self._upstream = upstream
-        self._kept: Lru[str, tuple[float, bytes]] = Lru(_ROOM)
+        # By upstream too: another one may have fetched the same URL with credentials of its own.
+        self._kept: Lru[tuple[str, str], tuple[float, bytes]] = Lru(budget.PROVENANCE)
 
     async def of(self, subject: Subject, wanted: Wanted) -> ProvenanceAnswer:
         """Decided as the file itself is; only a file on its project's page has any."""
@@ -50,17 +51,18 @@ class Provenances:
         file = page.find(wanted.filename, wanted.sha256)
         if file is None or not file.provenance:
             raise UnknownError(f"The upstream index has no provenance of {wanted.filename}.")
-        await self._judge.check(subject, on_page(page, file))
+        if not await self._judge.check(subject, on_page(page, file)):
+            raise UnavailableError(f"{file.filename} is being screened; try again.")
         return ProvenanceAnswer(await self._body(file.provenance, f"{file.filename}{SUFFIX}", page.source))
 
     async def _body(self, url: str, what: str, source: str) -> bytes:
-        kept = self._kept.get(url)
+        kept = self._kept.get((source, url))
         if kept is not None and monotonic() < kept[0]:
             return kept[1]
         body = await self._upstream.document(url, what, source)
         if not _is_object(body):
             raise UpstreamError(f"The upstream's {what} is no provenance object.")
-        self._kept.put(url, (monotonic() + _KEPT, body), len(body))
+        self._kept.put((source, url), (monotonic() + _KEPT, body), len(body) + len(url) + weights.ENTRY)
         return body
 
 

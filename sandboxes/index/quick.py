@@ -13,13 +13,13 @@ from time import monotonic
 
 from aiohttp import web
 
+from sandboxes.index import budget
 from sandboxes.index.book import Book, Edition
 from sandboxes.index.identity import RENEWAL
 from sandboxes.index.lru import Lru
 from sandboxes.index.tally import Repeated, Tally
 
-_ROOM = 12 * 1024 * 1024  # bytes of heads and answers
-_OVERHEAD = 500  # bytes that an entry takes besides
+_OVERHEAD = 1_500  # bytes that an entry takes besides its head and its answer
 _WRITTEN = ("Date", "Content-Length", "Server")  # by `_written` itself, or not at all
 _END = b"\r\n\r\n"
 
@@ -45,13 +45,14 @@ class Quick:
     def __init__(self, book: Book, tally: Tally) -> None:
         self._book = book
         self._tally = tally
-        self._kept: Lru[bytes, _Kept] = Lru(_ROOM)
+        self._kept: Lru[bytes, _Kept] = Lru(budget.QUICK)
+        self._edition: Edition | None = None  # of all that is kept
         self._closed = False
 
     def close(self) -> None:
         """From now on everything goes the ordinary way."""
         self._closed = True
-        self._kept = Lru(_ROOM)
+        self._kept = Lru(budget.QUICK)
 
     def answer(self, head: bytes) -> bytes | None:
         """The whole answer, counted; None: ask the ordinary way."""
@@ -82,9 +83,13 @@ class Quick:
             return
         if not isinstance(response, web.Response) or not _repeatable(request, response):
             return
+        if (
+            basis.edition is not self._edition
+        ):  # what is of older ones is never given, and would keep those in memory
+            self._edition, self._kept = basis.edition, Lru(budget.QUICK)
         answer = _written(response)
         kept = _Kept(answer, page, basis.edition, basis.until - RENEWAL, basis.until)
-        self._kept.put(head, kept, len(head) + len(answer) + _OVERHEAD)
+        self._kept.put(head, kept, 2 * len(head) + len(answer) + _OVERHEAD)  # the client is of the head
 
 
 def _repeatable(request: web.Request, response: web.Response) -> bool:

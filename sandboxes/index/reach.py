@@ -23,6 +23,10 @@ class NotAllowedError(OSError):
     """An address that is not public. An OSError, because that is what a resolver may raise."""
 
 
+class NotListedError(NotAllowedError):
+    """A host that is not among those to which an operator limited an upstream."""
+
+
 def origin_of(url: URL) -> Origin:
     """Scheme, host and port (RFC 6454), with the port in full: ``https://h`` and ``https://h:443`` are one."""
     return url.scheme, url.raw_host or "", url.port
@@ -50,6 +54,16 @@ def check_literal(url: URL) -> None:
     # The same heuristic as aiohttp's, which connects to such a host without asking its resolver.
     if (":" in host or host.replace(".", "").isdigit()) and not is_public(host):
         raise NotAllowedError("not a public address")
+
+
+def check_listed(url: URL, hosts: tuple[str, ...]) -> None:
+    """Raises `NotListedError` for a host that none of the patterns names: ``HOST``, or ``*.HOST`` for all below it.
+
+    No patterns name every host.
+    """
+    host = (url.raw_host or "").lower().removesuffix(".")
+    if hosts and not any(host == one or (one[0] == "*" and host.endswith(one[1:])) for one in hosts):
+        raise NotListedError("not among the hosts that files may be on")
 
 
 class PublicResolver(AbstractResolver):

@@ -8,6 +8,7 @@ Files that policy refuses stay listed and are marked as yanked (PEP 592), with t
 an older version unasked, and show the reason to whoever asks for that one.
 """
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
@@ -18,13 +19,12 @@ import msgspec
 from sandboxes.index.negotiation import Form
 from sandboxes.index.page import File, Page
 
-VERSION = "3"  # of what is rendered; part of every etag, so raise it when the output changes
+VERSION = "4"  # of what is rendered; part of every etag, so raise it when the output changes
 
 _HTML_VERSION = "1.4"  # PEP 833: the last of HTML; what it adds to 1.0 is optional in HTML
 _JSON_VERSION = "1.4"
-_JSON_WITHOUT_SIZES = (
-    "1.0"  # from 1.1 on sizes are mandatory (PEP 700); later keys are unknown to 1.0, so ignored
-)
+# From 1.1 on sizes are mandatory (PEP 700); later keys are unknown to 1.0, so ignored.
+_JSON_WITHOUT_SIZES = "1.0"
 _HEAD = (
     "<!DOCTYPE html>\n"
     '<html lang="en"><head><meta charset="utf-8"><meta name="pypi:repository-version" content="{version}">'
@@ -88,7 +88,16 @@ class _Links:
 
 
 def _yanked(file: File, marks: Marks) -> bool | str:
-    return marks.get((file.filename, file.sha256), file.yanked)
+    mark = marks.get((file.filename, file.sha256))
+    if mark is not None:
+        return mark
+    return own_words(file.yanked, "yanked") if isinstance(file.yanked, str) else file.yanked
+
+
+def own_words(reason: str, what: str) -> str:
+    """What a project says of its file. It may not look like what policy says, which begins with a rule in brackets."""
+    begins_so = unicodedata.category(reason.lstrip()[:1] or " ") == "Ps"  # "[", and what looks like it
+    return f"{what} by its own project: {reason}" if begins_so else reason
 
 
 def _status(page: Page) -> dict[str, str]:

@@ -6,12 +6,12 @@ look costs the same however long it has been asking.
 
 from typing import Final
 
+from sandboxes.index import budget
 from sandboxes.index.candidates import Stated
 from sandboxes.index.database import Database
 from sandboxes.index.lru import Lru
 from sandboxes.index.policy.facts import Ecosystem
 
-_REMEMBERED: Final = 10_000  # files on hold, each for one sandbox
 _ASKED: Final = """
 SELECT count(*) AS times FROM (
     SELECT at, kind, ecosystem, project, filename FROM usage_fetch
@@ -24,7 +24,7 @@ class Returns:
     def __init__(self, database: Database) -> None:
         self._database = database
         # Of who is not recorded (`prefetch.py`); for all others it says no more than the record.
-        self._counted: Lru[tuple[int, str], int] = Lru(_REMEMBERED)
+        self._counted: Lru[tuple[int, str], int] = Lru(budget.REMEMBERED)
 
     async def count(self, sandbox: int, ecosystem: Ecosystem, stated: Stated) -> int:
         """How often before, and counts this time."""

@@ -1,5 +1,8 @@
 """The index's URLs. Handlers name what is asked for; the gate and `answers.py` do the rest."""
 
+from time import monotonic
+from typing import Final
+
 from aiohttp import web
 
 from sandboxes.index.answers import Answers
@@ -10,8 +13,11 @@ from sandboxes.index.files import Wanted
 from sandboxes.index.gate import Gate
 from sandboxes.index.names import METADATA, is_filename, is_project, is_sha256, normalise, release_of
 from sandboxes.index.negotiation import Coding, Form, choose, coding_for
+from sandboxes.index.once import Once
 from sandboxes.index.provenance import SUFFIX, Provenances
 from sandboxes.index.recorder import Ask, Kind
+
+_READY_FOR: Final = 1.0  # seconds; anybody may ask, so the database is not asked for each
 
 
 class Routes:
@@ -20,6 +26,8 @@ class Routes:
         self._answers = answers
         self._provenances = provenances
         self._database = database
+        self._asking: Once[None, None] = Once()
+        self._ready_until = 0.0  # on `monotonic`'s clock
 
     def table(self) -> list[web.RouteDef]:
         """GET routes; aiohttp adds HEAD to each."""
@@ -42,8 +50,13 @@ class Routes:
 
     async def readyz(self, request: web.Request) -> web.Response:
         """The database answers, so something can be recorded and served."""
-        await self._database.rows("SELECT 1", {})
+        if monotonic() >= self._ready_until:
+            await self._asking.do(None, self._ask)
         return web.Response(text="ok\n")
+
+    async def _ask(self) -> None:
+        await self._database.rows("SELECT 1", {})
+        self._ready_until = monotonic() + _READY_FOR
 
     async def to_page(self, request: web.Request) -> web.Response:
         """PEP 503: to the trailing slash and the normalised name. A path only, so host, scheme and

@@ -34,6 +34,22 @@ class Scope:
         return url.raw_path.startswith(self._directories) and _is_straight(url.raw_path)
 
 
+class Inner:
+    """What may be asked for at addresses of our own network: the index's host, and what an operator named. Pure."""
+
+    def __init__(self, source: Source) -> None:
+        self._own = origin_of(URL(source.url, encoded=True))
+        named = [URL(url, encoded=True) for url in source.file_origins]
+        self._named = [(origin_of(url), _directory(url.raw_path)) for url in named]
+
+    def covers(self, url: URL, origin: Origin) -> bool:
+        """`origin`: the URL's. Of an origin that was named with a path, only what is below that."""
+        return origin == self._own or any(
+            origin == named and url.raw_path.startswith(directory) and _is_straight(url.raw_path)
+            for named, directory in self._named
+        )
+
+
 def _base(path: str) -> str:
     """The directory of an index whose pages are at `path`."""
     directory = _directory(path)

@@ -77,7 +77,7 @@ class Serving:
                 self._pause()
                 return
             try:
-                client, _ = listening.accept()
+                client, (address, *_) = listening.accept()
             except OSError as error:
                 self._connections.given_up()
                 if not isinstance(error, BlockingIOError | InterruptedError | ConnectionAbortedError):
@@ -85,23 +85,29 @@ class Serving:
                     self._pause()
                     asyncio.get_running_loop().call_later(_PAUSE, self._go_on)
                 return
-            task = asyncio.get_running_loop().create_task(self._open(client))
+            if not self._connections.admits(address):
+                client.close()
+                return
+            task = asyncio.get_running_loop().create_task(self._open(client, address))
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)
-            if self._connections.full:  # whether one has to make room is decided when another comes
+            # Whether one has to make room is decided when another comes, and the others' turn is before that.
+            if self._connections.full or self._connections.crowded(address):
                 return
 
-    async def _open(self, client: socket.socket) -> None:
+    async def _open(self, client: socket.socket, address: str) -> None:
         loop = asyncio.get_running_loop()
         server = self._runner.server
         try:
             client.setblocking(False)
             if server is None:
                 raise RuntimeError("the application was not set up")
-            connection = Connection(self._app[QUICK], self._connections, server, loop=loop, access_log=None)
+            connection = Connection(
+                self._app[QUICK], self._connections, server, address, loop=loop, access_log=None
+            )
             await loop.connect_accepted_socket(lambda: connection, client)
         except OSError as error:
-            self._connections.given_up()
+            self._connections.given_up(address)
             client.close()
             logger.info("a connection was lost at once: %s", error)
 

@@ -33,7 +33,7 @@ def sighted(page: Page, now: datetime, former: Page | None, looked_at: datetime 
 def _sighted(file: File, before: File | None, now_at: str, absent_at: str, same_source: bool) -> File:
     if before is not None:
         file = replace(file, seen_at=before.seen_at, absent_at=before.absent_at)
-        if before.extracted and same_source and not file.metadata_sha256:
+        if before.extracted and same_source:  # the wheel knows better than its upstream
             file = replace(file, metadata_sha256=before.metadata_sha256, extracted=True)
         return file
     return replace(file, seen_at=now_at, absent_at=absent_at)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from sandboxes.errors import PetridishError
 from sandboxes.index.config import Source
-from sandboxes.index.errors import UnknownError, UpstreamError
+from sandboxes.index.errors import UnknownError, UnusableError, UpstreamError
 from sandboxes.index.outbound import Outbound, Patience, Whole
 from sandboxes.index.page import Page
 from sandboxes.index.upstream_html import parse_html
@@ -34,6 +34,7 @@ _JSON = "application/vnd.pypi.simple.v1+json"
 _ANY_JSON = "application/vnd.pypi.integrity.v1+json, application/json;q=0.5"
 _HTML = ("application/vnd.pypi.simple.v1+html", "text/html")
 _GONE = (404, 410)
+_PASSING = (408, 425, 429)  # statuses below 500 that may be over the next time
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]+-[0-9]+)/([0-9]{1,18})", re.ASCII)
 
 
@@ -43,6 +44,10 @@ class Fresh:
 
     page: Page
     etag: str
+
+
+class NoRangesError(UnusableError):
+    """It gives files as a whole only."""
 
 
 class NotModified:
@@ -130,7 +135,7 @@ class Upstream:
         return answer.body
 
     async def part(self, url: str, start: int, stop: int, what: str) -> bytes:
-        """Bytes `start` up to `stop` of a file; raises `UpstreamError` when the upstream knows no ranges."""
+        """Bytes `start` up to `stop` of a file; raises `NoRangesError`, or another `UpstreamError`."""
         body, _ = await self._range(url, start, stop, what)
         return body
 
@@ -142,9 +147,11 @@ class Upstream:
     async def _range(self, url: str, start: int, stop: int, what: str) -> tuple[bytes, int]:
         headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
         answer = await self._outbound.whole(url, headers, patience_for(known=True), lambda _: stop - start)
+        if answer.status >= 400:
+            _expect_ok(answer.status, answer.host, what)
         said = _CONTENT_RANGE.fullmatch(answer.content_range)
         if answer.status != 206 or said is None or said[1] != f"{start}-{stop - 1}":
-            raise UpstreamError(f"The upstream index ({answer.host}) gives no part of {what}.")
+            raise NoRangesError(f"The upstream index ({answer.host}) gives no part of {what}.")
         if len(answer.body) != stop - start:
             raise UpstreamError(f"The upstream index ({answer.host}) gives too little of {what}.")
         return answer.body, int(said[2])
@@ -164,7 +171,8 @@ class Upstream:
 
 def _expect_ok(status: int, host: str, what: str) -> None:
     if status != 200:
-        raise UpstreamError(f"The upstream index ({host}) answered {status} for {what}.")
+        kind = UpstreamError if status >= 500 or status in _PASSING else UnusableError
+        raise kind(f"The upstream index ({host}) answered {status} for {what}.")
 
 
 def _largest(response: aiohttp.ClientResponse) -> int:

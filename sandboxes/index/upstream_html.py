@@ -7,9 +7,8 @@ from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 from sandboxes.index.errors import UpstreamError
 from sandboxes.index.page import Page, Raw, check_count, checked_all, make_page
 
-_LONGEST_TAG = (
-    8 * 1024
-)  # characters from one ">" to the next; a real link with all attributes has under 1,000
+# Characters from one ">" to the next; a real link with all attributes has under 1,000.
+_LONGEST_TAG = 8 * 1024
 # Python knows many more, some of them slow beyond all measure; what names another is read as UTF-8.
 _ENCODINGS = ("utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1", "windows-1252")
 

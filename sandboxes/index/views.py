@@ -12,7 +12,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sandboxes.index import refusals
+from sandboxes.index import budget, refusals, weights
 from sandboxes.index.candidates import Stated, candidate, debuts, replacements, replaces
 from sandboxes.index.knowledge import Knowledge
 from sandboxes.index.lru import Lru
@@ -25,7 +25,7 @@ from sandboxes.index.projects import Shown
 from sandboxes.index.rulebook import Ruling
 from sandboxes.index.withheld import Withheld, withheld_on
 
-_MOST_DECISIONS = 20_000  # kept in all views together
+_EMPTY = 2_500  # bytes that a view of nothing takes, with its key
 _IN_PLACE = 200  # files; more are decided in a thread, so others go on
 
 type FileKey = tuple[str, str]  # file name and sha256
@@ -45,11 +45,16 @@ class View:
     settled_until: datetime | None
     withheld: Withheld | None
 
+    @property
+    def weight(self) -> int:
+        """Bytes that it takes in memory."""
+        return _EMPTY + weights.decisions(self.refused) + weights.texts(self.marks.values())
+
 
 class Views:
     def __init__(self, public_url: str) -> None:
         self._public_url = public_url
-        self._views: Lru[_Key, View] = Lru(_MOST_DECISIONS)
+        self._views: Lru[_Key, View] = Lru(budget.VIEWS)
         self._making: Once[_Key, View] = Once()
 
     async def of(self, shown: Shown, ruling: Ruling, knowledge: Knowledge, now: datetime) -> View:
@@ -58,18 +63,25 @@ class Views:
         if kept is not None and (kept.settled_until is None or now < kept.settled_until):
             return kept
         if len(shown.page.files) <= _IN_PLACE:
-            return self._keep(key, make_view(shown.page, ruling.policy, knowledge, now, self._public_url))
+            return self._keep(key, *_weighed(shown.page, ruling.policy, knowledge, now, self._public_url))
         return await self._making.do(key, lambda: self._make(key, shown, ruling, knowledge, now))
 
     async def _make(
         self, key: _Key, shown: Shown, ruling: Ruling, knowledge: Knowledge, now: datetime
     ) -> View:
         work = (shown.page, ruling.policy, knowledge, now, self._public_url)
-        return self._keep(key, await asyncio.to_thread(make_view, *work))
+        return self._keep(key, *await asyncio.to_thread(_weighed, *work))
 
-    def _keep(self, key: _Key, view: View) -> View:
-        self._views.put(key, view, len(view.refused) + 1)
+    def _keep(self, key: _Key, view: View, weight: int) -> View:
+        self._views.put(key, view, weight)
         return view
+
+
+def _weighed(
+    page: Page, policy: Policy, knowledge: Knowledge, now: datetime, public_url: str
+) -> tuple[View, int]:
+    view = make_view(page, policy, knowledge, now, public_url)
+    return view, view.weight
 
 
 def make_view(page: Page, policy: Policy, knowledge: Knowledge, now: datetime, public_url: str) -> View:

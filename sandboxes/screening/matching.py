@@ -23,6 +23,13 @@ from sandboxes.screening.words import UNRATED, Ecosystem, Known, Severity
 
 _START: Final = -1
 _REMEMBERED = 4096  # versions' answers, of one project
+# Bytes of memory, rounded up.
+_NOTHING: Final = 4_000  # without any advisory
+_STATED: Final = 3_000  # an advisory
+_LISTED: Final = 700  # a version or an event of one
+_ANSWER: Final = 600  # what is remembered of a version, or of a place
+_TOLD: Final = 8
+_IN_RANGE: Final = 64
 _EVERYTHING: Final[tuple[tuple[str, int], ...]] = (("introduced", _START),)
 
 
@@ -36,6 +43,13 @@ class Statement:
     aliases: tuple[str, ...]
     versions: Sequence[str]  # in one spelling each
     ranges: Sequence[Sequence[Sequence[str]]]  # of [event, version]
+
+
+def _weight(one: Statement) -> int:
+    aliases = sum(len(alias) + 150 for alias in one.aliases)
+    listed = sum(len(version) + _LISTED for version in one.versions)
+    events = sum(_LISTED + len(version) for events in one.ranges for _, version in events)
+    return _STATED + len(one.id) + aliases + listed + events
 
 
 type _Events = tuple[tuple[str, int], ...]  # (event, place), ascending
@@ -63,6 +77,8 @@ class ProjectAdvisories:
         self._fixes = [(one, place) for one, events in ranges for kind, place in events if kind == "fixed"]
         self._in_range: dict[int | None, frozenset[str]] = {}
         self._answers: dict[str, tuple[Known, ...]] = {}
+        self._told = 0  # advisories in all those answers
+        self._given = sum(_weight(one) for one in given)
 
     def of(self, version: str) -> tuple[Known, ...]:
         """Those that affect it, by id."""
@@ -70,8 +86,17 @@ class ProjectAdvisories:
         if answer is None:
             if len(self._answers) >= _REMEMBERED:
                 self._answers.clear()
+                self._told = 0
             answer = self._answers[version] = self._find(version)
+            self._told += len(answer)
         return answer
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it takes in memory by now, from above."""
+        answers = _ANSWER * len(self._answers) + _TOLD * self._told
+        places = sum(_ANSWER + _IN_RANGE * len(ids) for ids in self._in_range.values())
+        return _NOTHING + self._given + answers + places
 
     def fixed_by(self, version: str, previous: str) -> tuple[Known, ...]:
         """Vulnerabilities of `previous` that `version` mends: for the fast lane past the cooldown.

@@ -13,6 +13,7 @@ from packaging.version import Version
 from sandboxes.screening.words import Ecosystem
 
 _LONGEST = 256  # characters; npm's own limit
+_REMEMBERED = 512  # of each kind, about a kilobyte each: the same ones are asked for again soon or not at all
 
 
 class Ordered(Protocol):
@@ -21,7 +22,7 @@ class Ordered(Protocol):
     def __lt__(self, other: Any, /) -> bool: ...
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=_REMEMBERED)
 def read(ecosystem: Ecosystem, text: str) -> Ordered | None:
     """To be compared with others of its ecosystem. npm's build metadata counts for nothing (semver)."""
     if len(text) > _LONGEST:
@@ -32,14 +33,14 @@ def read(ecosystem: Ecosystem, text: str) -> Ordered | None:
         return None
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=_REMEMBERED)
 def public(ecosystem: Ecosystem, text: str) -> Ordered | None:
     """Without the local part (1.0+cpu): a hole in 1.0 is one in each build of it."""
     version = read(ecosystem, text)
     return Version(version.public) if isinstance(version, Version) and version.local else version
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=_REMEMBERED)
 def spellings(ecosystem: Ecosystem, text: str) -> tuple[str, ...]:
     """Under which entries of a list of versions it can stand: itself, and what it is a build of.
 

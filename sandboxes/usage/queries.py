@@ -15,11 +15,13 @@ from datetime import datetime
 from django.db.models import OuterRef, QuerySet, Subquery
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
+from semver import Version as NpmVersion
 
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.usage.models import Connection, Fetch, Install
 
+_NPM = "npm"
 LONGEST_LIST = 500  # names; the report by install has every one
 
 
@@ -82,14 +84,17 @@ def taken_older(sandbox: Sandbox) -> list[TakenOlder]:
             install.ecosystem,
         )
         for install in taken
-        if install.withheld and _is_older(install.version, install.withheld)
+        if install.withheld and _is_older(install.ecosystem, install.version, install.withheld)
     ]
 
 
-def _is_older(version: str, than: str) -> bool:
+def _is_older(ecosystem: str, version: str, than: str) -> bool:
+    """As the ecosystem orders its versions; what cannot be read is not older."""
     try:
+        if ecosystem == _NPM:
+            return NpmVersion.parse(version) < NpmVersion.parse(than)
         return Version(version) < Version(than)
-    except InvalidVersion:
+    except ValueError:
         return False
 
 

@@ -1,4 +1,8 @@
-"""The clients that judge the index, each in an environment of its own, made once and kept in the data folder."""
+"""The clients that judge the index, each in an environment of its own, made once and kept in the data folder.
+
+Where one cannot be had, what it would judge is skipped, with the reason. On CI it is a failure: judges must not
+vanish unseen. `PETRIDISH_REQUIRE_CLIENTS` says which must be there: `python` (so it is too where `CI` is set) or `all`.
+"""
 
 import fcntl
 import hashlib
@@ -9,6 +13,7 @@ import sys
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -29,6 +34,7 @@ ENVIRONMENTS = {
     "simple-repository": "simple-repository-server",
     "pypi-simple": "pypi-simple",
 }
+REQUIRED = "PETRIDISH_REQUIRE_CLIENTS"
 _MAKING = 300  # seconds until a machine counts as one without a network
 
 # As the Makefile finds it.
@@ -36,11 +42,18 @@ UV = shutil.which("uv", path=f"{ROOT / '.uv' / 'bin'}{os.pathsep}{os.environ.get
 
 
 def environment(name: str) -> Path:
-    """Its folder; skips the test, with the reason, where it cannot be made."""
+    """Its folder; where it cannot be made, there is no test."""
     made = _environment(name)
     if isinstance(made, str):
-        pytest.skip(f"{name} cannot be installed here: {made}")
+        do_without(name, made, required=bool(os.environ.get("CI") or os.environ.get(REQUIRED)))
     return made
+
+
+def do_without(name: str, why: str, *, required: bool) -> NoReturn:
+    said = f"{name} cannot be installed here: {why}"
+    if required:
+        pytest.fail(said)
+    pytest.skip(said)
 
 
 @cache

@@ -1,10 +1,12 @@
 """npm, pnpm and Yarn as people use them: a project, a registry in `.npmrc`, and what came of it.
 
 Each is fetched once by the machine's own npm, from the registry that is set there, and kept in the data folder.
+Not every machine has npm: they must be there only where `PETRIDISH_REQUIRE_CLIENTS` is `all`.
 """
 
 import fcntl
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,9 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 from sandboxes.cluster.npmrc import npmrc, registry
+from tests.index.clients import REQUIRED, do_without
 from tests.index.installers import run
 from tests.plugin import DATA
 
@@ -65,11 +66,18 @@ class Client:
         return Result(code, _OWN.sub("", output), installed)
 
 
-@cache
 def _environment(name: str) -> Path:
-    """Skips the test, with the reason, where it cannot be made."""
+    """Where it cannot be made, there is no test."""
+    made = _made(name)
+    if isinstance(made, str):
+        do_without(name, made, required=os.environ.get(REQUIRED) == "all")
+    return made
+
+
+@cache
+def _made(name: str) -> Path | str:
     if NPM is None:
-        pytest.skip("there is no npm")
+        return "there is no npm"
     folder = DATA / "clients" / PACKAGES[name].replace("@", "-")
     folder.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
@@ -85,6 +93,6 @@ def _environment(name: str) -> Path:
                     cwd=folder,
                 )
             except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-                pytest.skip(f"{name} cannot be installed here: {type(error).__name__}")
+                return type(error).__name__
             (folder / "whole").touch()
     return folder

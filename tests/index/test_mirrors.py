@@ -15,7 +15,7 @@ import pytest
 from tests.index.clients import environment
 from tests.index.installers import INSTALLERS, run
 from tests.index.world import PATIENCE, World, until_up
-from tests.sandboxes.index.test_process import free_port
+from tests.simulator import free_port
 
 pytestmark = pytest.mark.django_db
 

@@ -71,6 +71,13 @@ def test_all_files_are_there_as_the_upstream_has_them(world: World, read: Any) -
             assert told[4] == {"sha256": package.sha256}
             assert bool(told[8]) is (package.metadata is not None)
             assert told[12] is not None
+            assert told[5] == world.upstream.extra.get(package.filename, {}).get("requires-python")
+
+
+def test_a_need_of_a_python_is_read_from_both_forms(read: Any) -> None:
+    for form in ("json", "html"):
+        packages = read[form]["pages"]["fastjson"]["packages"]
+        assert {each[2]: each[5] for each in packages} == {"1.1": ">=3.8", "2.0": ">=3.99"}
 
 
 def test_the_page_of_a_name_of_our_own_is_read_too(read: Any) -> None:

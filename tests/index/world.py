@@ -24,8 +24,8 @@ from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import Phase
 from tests.plugin import ROOT
 from tests.sandboxes.index.conftest import PORTAL, database_url
-from tests.sandboxes.index.test_process import free_port
 from tests.sandboxes.index.upstream_server import UpstreamServer
+from tests.simulator import free_port
 
 TOKEN = "dish-token"
 # By the name of each sandbox: its profile, which some have a policy for (`policy.py`).

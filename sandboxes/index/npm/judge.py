@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from sandboxes.index import refusals
+from sandboxes.index import budget, refusals
 from sandboxes.index.book import Book, Edition
 from sandboxes.index.candidates import Stated
 from sandboxes.index.database import Database
@@ -28,7 +28,7 @@ from sandboxes.index.policy.rules import Rule
 from sandboxes.index.policy.waivers import Subject
 from sandboxes.index.returns import Returns
 
-_MOST_REFUSED: Final = 20_000  # versions, in all views together
+_SPOKEN: Final = 400  # bytes of a key for each version that screening has something against
 _IN_PLACE: Final = 200  # versions; more are decided in a thread
 
 _SPOKEN_AGAINST = """
@@ -46,7 +46,7 @@ class NpmJudge(Judge):
     def __init__(self, book: Book, advisor: Advisor, public_url: str, database: Database) -> None:
         super().__init__(book, advisor, public_url, Returns(database))
         self._database = database
-        self._packuments: Lru[Hashable, View] = Lru(_MOST_REFUSED)
+        self._packuments: Lru[Hashable, View] = Lru(budget.PACKUMENT_VIEWS)
         self._making: Once[Hashable, View] = Once()
 
     async def packument(self, subject: Subject, shown: Shown) -> View:
@@ -61,14 +61,14 @@ class NpmJudge(Judge):
             return kept
         work = (packument, ruling.policy, knowledge, stored, now, self._public_url)
         if len(packument.releases) <= _IN_PLACE:
-            return self._keep(key, make_view(*work))
+            return self._keep(key, *_weighed(*work))
         return await self._making.do(key, lambda: self._make(key, work))
 
     async def _make(self, key: Hashable, work: _Work) -> View:
-        return self._keep(key, await asyncio.to_thread(make_view, *work))
+        return self._keep(key, *await asyncio.to_thread(_weighed, *work))
 
-    def _keep(self, key: Hashable, view: View) -> View:
-        self._packuments.put(key, view, len(view.refused) + 1)
+    def _keep(self, key: Hashable, view: View, weight: int) -> View:
+        self._packuments.put(key, view, weight)
         return view
 
     def refused(self, name: str, version: str, decision: Decision) -> NotGivenError:
@@ -92,3 +92,15 @@ class NpmJudge(Judge):
 
     def _candidate(self, stated: Stated) -> Candidate:
         return npm_candidate(stated)
+
+
+def _weighed(
+    packument: Packument,
+    policy: Policy,
+    knowledge: Knowledge,
+    stored: Mapping[str, Stored],
+    now: datetime,
+    public_url: str,
+) -> tuple[View, int]:
+    view = make_view(packument, policy, knowledge, stored, now, public_url)
+    return view, view.weight + _SPOKEN * len(stored)

@@ -16,6 +16,7 @@ _TARBALL: Final = ".tgz"
 _BETWEEN: Final = "/-/"  # a name and its tarball
 RESERVED: Final = "-"  # what is no package begins with it
 LONGEST_TAG: Final = 200
+_REMEMBERED: Final = 512  # versions; up to 5 kB each, and packuments keep their own order
 
 
 class Order(NamedTuple):
@@ -74,7 +75,7 @@ def version_of(name: str, filename: str) -> str:
     return version if read(version) and filename == filename_of(name, version) else ""
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=_REMEMBERED)
 def read(version: str) -> Version | None:
     """SemVer as npm reads it, in its one spelling; None for all else, builds (`1.0.0+a`) included."""
     if len(version) > _LONGEST_VERSION or not version.isascii():
@@ -87,7 +88,7 @@ def read(version: str) -> Version | None:
     return found if found.build is None and max(parts) <= _LARGEST else None
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=_REMEMBERED)
 def order(version: str) -> Order:
     """Of a version that can be read."""
     found = read(version)

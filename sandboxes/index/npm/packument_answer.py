@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from sandboxes.index import budget
 from sandboxes.index.errors import UnknownError
 from sandboxes.index.negotiation import coding_for
 from sandboxes.index.npm import render
@@ -21,7 +22,7 @@ class PackumentAnswers:
         self._packuments = packuments
         self._judge = judge
         self._index_url = index_url
-        self._bodies = Bodies()
+        self._bodies = Bodies(budget.PACKUMENT_BODIES)
 
     async def packument(self, request: web.Request, name: str, subject: Subject, only: Sources) -> PageAnswer:
         shown, view = await self._seen(name, subject, only)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from sandboxes.index import kept
+from sandboxes.index import budget, kept, weights
 from sandboxes.index.database import Database
 from sandboxes.index.errors import UnknownError, UpstreamError
 from sandboxes.index.kept import MISSING, Known, Statements
@@ -26,9 +26,7 @@ from sandboxes.index.upstreams import Sources
 
 logger = logging.getLogger(__name__)
 
-_ROOM: Final = 32 * 1024 * 1024  # bytes of all documents in memory together; the largest has half of that
 _LOAD_IN_PLACE: Final = 64 * 1024
-_MOST_ABSENT: Final = 20_000  # names that are remembered to be no package's
 
 _SQL: Final = Statements("index_packument")
 
@@ -48,10 +46,9 @@ class Packuments:
         self._registries = registries
         self._refreshing: Once[tuple[str, Sources], Shown] = Once()
         self._loading: Once[str, tuple[Packument, str] | None] = Once()
-        self._absent: Lru[tuple[str, Sources], float] = Lru(
-            _MOST_ABSENT
-        )  # until when, on `monotonic`'s clock
-        self._kept: Lru[str, Packument] = Lru(_ROOM)
+        # Of names that are no package's: until when, on `monotonic`'s clock.
+        self._absent: Lru[tuple[str, Sources], float] = Lru(budget.ABSENT)
+        self._kept: Lru[str, Packument] = Lru(budget.PACKUMENTS)
 
     async def get(self, name: str, only: Sources = None) -> Shown:
         """Raises `UnknownError`, or `UpstreamError` when nothing is known and the upstream fails.
@@ -90,7 +87,7 @@ class Packuments:
             case Missing():
                 values = {"name": name, "format": FORMAT, "only": None if only is None else list(only)}
                 if not await self._database.rows(_SQL.missing, values):
-                    self._absent.put((name, only), monotonic() + MISSING)
+                    self._absent.put((name, only), monotonic() + MISSING, weights.ENTRY + len(name))
                 raise _unknown(name)
             case NotModified() if known is not None:
                 await self._database.rows(_SQL.confirm, {"name": name, "digest": known.digest})
@@ -105,11 +102,11 @@ class Packuments:
         # Another upstream's silence says nothing about this one.
         looked_at = known.looked_at if known and former and former.source == packument.source else None
         packument = await asyncio.to_thread(sighted, packument, now, former, looked_at)
-        document = await asyncio.to_thread(packument.document)
+        document, weight = await asyncio.to_thread(_stored, packument)
         digest = hashlib.sha256(document).hexdigest()
         values = {"name": packument.name, "source": packument.source, "format": FORMAT, "etag": etag}
         await self._database.rows(_SQL.keep, values | {"document": document, "digest": digest, "now": now})
-        self._kept.put(digest, packument, len(document))
+        self._kept.put(digest, packument, weight)
         return Shown(packument, digest)
 
     async def _load(self, name: str, known: Known) -> Shown:
@@ -133,10 +130,20 @@ class Packuments:
             return None
         document = row["document"]
         small = len(document) <= _LOAD_IN_PLACE
-        load = Packument.load
-        packument = load(document) if small else await asyncio.to_thread(load, document)
-        self._kept.put(row["digest"], packument, len(document))
+        packument, weight = _loaded(document) if small else await asyncio.to_thread(_loaded, document)
+        self._kept.put(row["digest"], packument, weight)
         return packument, row["digest"]
+
+
+def _stored(packument: Packument) -> tuple[bytes, int]:
+    """Its document, and what it takes in memory."""
+    document = packument.document()
+    return document, packument.weight(document)
+
+
+def _loaded(document: bytes) -> tuple[Packument, int]:
+    packument = Packument.load(document)
+    return packument, packument.weight(document)
 
 
 def sighted(

@@ -14,7 +14,7 @@ from sandboxes.index.errors import UpstreamError
 from sandboxes.index.npm import integrity
 from sandboxes.index.npm.names import LONGEST_TAG, read
 from sandboxes.index.npm.packument import Packument, Release
-from sandboxes.index.page import clean, utc
+from sandboxes.index.page import LONGEST_URL, clean, utc
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,8 @@ def _address(base_url: str, value: object) -> str:
     except ValueError:
         return ""
     plain = parts._replace(fragment="").geturl()
-    return quote(plain, safe="%/:=&?~+!$,;'@()*[]") if usable and plain.isprintable() else ""
+    found = quote(plain, safe="%/:=&?~+!$,;'@()*[]") if usable and plain.isprintable() else ""
+    return found if len(found) <= LONGEST_URL else ""
 
 
 # What a field may be: each gives it as it is passed on, or None.

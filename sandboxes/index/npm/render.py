@@ -10,8 +10,9 @@ from sandboxes.index.npm.integrity import integrity_of
 from sandboxes.index.npm.names import filename_of
 from sandboxes.index.npm.packument import Packument, Release
 from sandboxes.index.npm.view import View
+from sandboxes.index.render import own_words
 
-VERSION: Final = 1  # raise it when the same packument is rendered to other bytes
+VERSION: Final = 2  # raise it when the same packument is rendered to other bytes
 
 
 class Form(StrEnum):
@@ -78,7 +79,7 @@ def _manifest(name: str, release: Release, form: Form, base: str) -> str:
         f'"version":{_json(release.version)}',
         release.short,
         release.more if form is Form.FULL else "",
-        f'"deprecated":{_json(release.deprecated)}' if release.deprecated else "",
+        f'"deprecated":{_json(own_words(release.deprecated, "deprecated"))}' if release.deprecated else "",
         f'"dist":{{{_dist(name, release, base)}}}',
     )
     return ",".join(filter(None, members))

@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 
 from aiohttp import web
 
+from sandboxes.index import holding
 from sandboxes.index.candidates import Stated
 from sandboxes.index.database import Database
 from sandboxes.index.errors import NotGivenError, UnavailableError, UnknownError
@@ -41,8 +42,6 @@ INSERT INTO index_tarball (package, version, integrity, sha256, size, stored_at)
 VALUES (%(package)s, %(version)s, %(integrity)s, %(sha256)s, %(size)s, now())
 ON CONFLICT (package, version, integrity) DO NOTHING"""
 
-# Bytes up to which a tarball is whole before its answer begins: a refusal by its sha256 is then a readable 403.
-_WHOLE_FIRST: Final = 256 * 1024
 _IN_PLACE: Final = 1000  # versions; more are put in order in a thread
 
 type Note = Callable[[Outcome], Awaitable[None]]
@@ -140,8 +139,7 @@ class Tarballs:
         if flight is None:
             return None
         await flight.opened(client.present)
-        small = flight.length is None or flight.length <= _WHOLE_FIRST
-        if small or not begin:
+        if holding.is_small(flight) or not begin:
             await flight.kept(client.present)
             if await self._store.has(blob.sha256):
                 return None
@@ -165,7 +163,9 @@ class Tarballs:
         async def stored() -> FileAnswer:
             await settle(partial(self._hash, blob.sha256))
             size = await self._store.size(blob.sha256) or 0
-            return FileAnswer(blob, size, self._store, None, None, self._refetch(client, blob))
+            what = await self._what(tarball, partial(self._hash, blob.sha256))
+            check = partial(self._judge.check, client.subject, tarball.stated(what))
+            return FileAnswer(blob, size, self._store, None, None, self._refetch(client, blob), check)
 
         return FirstAnswer(blob, flight, settle, stored)
 
@@ -204,7 +204,8 @@ class Tarballs:
         given = client.request.method == "GET"
         received = Received(tarball.release.version, what.sha256, what.size) if given else None
         refetch = self._refetch(client, blob)
-        return FileAnswer(blob, what.size, self._store, flight, received, refetch)
+        check = partial(self._judge.check, client.subject, about)
+        return FileAnswer(blob, what.size, self._store, flight, received, refetch, check)
 
     def _refetch(self, client: Client, blob: Blob) -> Callable[[], Awaitable[Flight | None]]:
         return partial(self._transfers.join, blob, client.subject.sandbox)
@@ -212,28 +213,13 @@ class Tarballs:
     async def _on_hold(self, client: Client, about: Stated, blob: Blob) -> None:
         """Fetches the file meanwhile, so there is something to screen, and gives none of it away."""
         flight = await self._transfers.join(blob, client.subject.sandbox)
-        waiting = [asyncio.create_task(self._judge.wait(client.subject, about))]
-        if flight is not None:  # who waits for the verdict follows the download too, or it would be forsaken
-            waiting.append(asyncio.create_task(flight.kept(client.present)))
-        try:
-            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_EXCEPTION)
-            for task in done:
-                task.result()
-        finally:
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+        await holding.on_hold(self._judge.wait(client.subject, about), flight, client.present)
 
     async def _under_way(self, client: Client, blob: Blob) -> Flight | None:
         """The flight to follow; None when the file is stored or no bytes will leave."""
         if client.request.method == "HEAD" or unchanged(client.request, blob):
             return None
         flight = await self._transfers.join(blob, client.subject.sandbox)
-        if flight is None:
-            return None
-        await flight.opened(client.present)
-        if not client.plain:
-            await flight.kept(client.present)
-        elif flight.length is None or flight.length <= _WHOLE_FIRST:
-            await flight.verified(client.present)
+        if flight is not None:
+            await holding.far_enough(flight, client.present, stored=not client.plain)
         return flight

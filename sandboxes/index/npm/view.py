@@ -13,7 +13,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Final
 
-from sandboxes.index import refusals
+from sandboxes.index import refusals, weights
 from sandboxes.index.candidates import Stated, candidate
 from sandboxes.index.knowledge import Knowledge
 from sandboxes.index.npm.names import Order, filename_of, order
@@ -27,6 +27,8 @@ from sandboxes.index.withheld import Withheld
 type _Placed = tuple[Order, str]
 type _Refused = Mapping[str, Decision]
 
+_EMPTY: Final = 2_500  # bytes that a view of nothing takes
+_TAG: Final = 250
 _LATEST: Final = "latest"
 _TOLD: Final = 50  # refused versions whose reason stands in a packument, the newest first
 
@@ -49,6 +51,12 @@ class View:
     digest: str  # "" when nothing is refused
     settled_until: datetime | None
     withheld: Withheld | None
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it takes in memory, with its key."""
+        tags = sum(_TAG + len(tag) for tag in self.tags)
+        return _EMPTY + weights.decisions(self.refused) + tags + weights.texts([self.message])
 
 
 def stated(packument: Packument, release: Release, replaces: str, stored: Stored | None) -> Stated:
@@ -89,7 +97,7 @@ def make_view(
         informed = knowledge.informed(npm_candidate(about), about.replaces)
         decisions[release.version] = decide(informed, policy, now)
     refused = {v: decision for v, decision in decisions.items() if decision.verdict is Verdict.REFUSE}
-    tags, message = _tags(packument, refused), _message(packument.name, refused, public_url)
+    tags, message = _tags(packument, refused), _message(packument, refused, public_url)
     moments = [decision.settled_until for decision in decisions.values()]
     return View(
         refused,
@@ -142,8 +150,11 @@ def _tags(packument: Packument, refused: _Refused) -> dict[str, str]:
     }
 
 
-def _message(name: str, refused: _Refused, public_url: str) -> str:
-    newest = sorted(refused, key=order, reverse=True)
+def _message(packument: Packument, refused: _Refused, public_url: str) -> str:
+    if not refused:
+        return ""
+    name = packument.name
+    newest = [each.version for _, each in reversed(packument.ordered) if each.version in refused]
     lines = [
         f"{name}@{text}: {refusals.sentence(refused[text], why_url(public_url, name, text))}"
         for text in newest[:_TOLD]

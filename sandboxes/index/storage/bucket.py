@@ -14,13 +14,13 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from sandboxes.index import budget
 from sandboxes.index.errors import UnavailableError
 from sandboxes.index.lru import Lru
 from sandboxes.index.ranges import Span
 from sandboxes.index.storage.disk import GoneError
 from sandboxes.index.storage.draft import Draft
 
-_REMEMBERED = 10_000  # sizes
 _SURE = 60.0  # seconds for which a file that was there is taken to be there still
 _SIGNED = timedelta(minutes=1)  # how long a link can be used; an answer that began goes on
 _PIECE = 256 * 1024
@@ -50,7 +50,7 @@ class Bucket:
             },
             retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=20)},
         )
-        self._sizes: Lru[str, tuple[int, float]] = Lru(_REMEMBERED)
+        self._sizes: Lru[str, tuple[int, float]] = Lru(budget.REMEMBERED)
 
     def open(self) -> None:
         """Nothing to make: the bucket is there, or each request says that it is not."""

@@ -83,9 +83,8 @@ class Leases:
             logger.error("database does not answer for leases: %s: %s", type(error).__name__, error)
             raise UnavailableError("The index's database does not answer; try again.") from error
         except asyncio.CancelledError:
-            await (
-                self._disconnect()
-            )  # what it was asked may have been done: no lock must stay that nobody knows of
+            # What it was asked may have been done: no lock must stay that nobody knows of.
+            await self._disconnect()
             raise
 
     async def _connected(self) -> psycopg.AsyncConnection:

@@ -251,3 +251,11 @@ def set_phase(index: Index) -> SetPhase:
         await index.rows("UPDATE lifecycle_sandbox SET phase = %(phase)s", phase=phase.value)
 
     return moved
+
+
+@pytest.fixture
+async def clear_screening(index: Index) -> AsyncIterator[None]:
+    yield
+    await index.rows("DELETE FROM screening_affected")
+    await index.rows("DELETE FROM screening_advisory")
+    await index.rows("DELETE FROM screening_verdict")

@@ -2,18 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
 from typing import Any
 
+import psycopg
 import pytest
+from aiohttp import encode_basic_auth, web
 from django.db import connection
 from django.utils import timezone
 
 from portal.accounts.models import User
 from sandboxes.index import book as book_module
 from sandboxes.index import policy_settings, waivers
+from sandboxes.index.app import QUICK, make_app
 from sandboxes.index.book import Book
+from sandboxes.index.config import Config, source
 from sandboxes.index.database import Database
 from sandboxes.index.errors import UnavailableError
 from sandboxes.index.listener import Listener
@@ -22,7 +27,8 @@ from sandboxes.index.policy.rules import Rule
 from sandboxes.index.policy.waivers import Scope
 from sandboxes.lifecycle.models import Sandbox
 from tests.sandboxes.index.conftest import Index, committed, database_url, path_of
-from tests.sandboxes.index.test_refusals_http import PATIENCE, ago, until
+from tests.sandboxes.index.patience import until as reached
+from tests.sandboxes.index.refusing import PATIENCE, ago, until
 from tests.sandboxes.index.upstream_server import UpstreamServer
 from tests.sandboxes.index.wheels import Package
 
@@ -183,3 +189,36 @@ async def test_a_lost_connection_is_made_again(index: Index, fresh: Package) -> 
         await asyncio.sleep(0.05)
     await index.rows("UPDATE index_policysetting SET cooldown = '0'")
     await until(index, path_of(fresh), 200)
+
+
+WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+async def test_policy_is_read_and_strangers_are_answered_while_all_else_waits_for_the_database(
+    index: Index, upstream: UpstreamServer
+) -> None:
+    config = Config(database_url(), "127.0.0.1", 0, index.folder, (source("INDEX_UPSTREAM", upstream.url),))
+    app = await make_app(config)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    busy = replace(index, url=f"http://127.0.0.1:{runner.addresses[0][1]}")
+    assert (await busy.ask("/simple/absent/")).status == 404
+    before = app[QUICK].edition
+    assert before is not None
+    async with await psycopg.AsyncConnection.connect(database_url()) as connection:
+        await connection.execute("LOCK TABLE index_project IN ACCESS EXCLUSIVE MODE")
+        asking = [asyncio.create_task(busy.ask(f"/simple/absent-{n}/")) for n in range(40)]
+        await reached(lambda: are_stuck(index))
+        await index.rows("UPDATE index_policysetting SET sdists = true")
+        await reached(lambda: app[QUICK].edition not in (before, None))
+        stranger = encode_basic_auth("nobody", "nothing")
+        assert (await busy.ask("/simple/absent/", Authorization=stranger)).status == 401
+        assert await are_stuck(index)  # all the time
+    await asyncio.gather(*asking)
+    await runner.cleanup()
+
+
+async def are_stuck(index: Index) -> bool:
+    """As many as there are connections for what can wait."""
+    return len(await index.rows(WAITING)) == 8

@@ -53,6 +53,10 @@ def test_credentials_of_the_upstream_are_taken_out_and_never_shown() -> None:
         ("INDEX_FILE_ORIGINS", "https://me:secret@files.example"),
         ("INDEX_FILE_ORIGINS", "https://*"),
         ("INDEX_FILE_ORIGINS", "https://files.example/a?b=c"),
+        *(
+            ("INDEX_FILE_HOSTS", text)
+            for text in ("*", "a.*.example", "https://a.example", "a.example:80", "a..b")
+        ),
         ("INDEX_UPSTREAM", "https://"),
         ("INDEX_UPSTREAM", "https://secret@["),
         ("INDEX_UPSTREAMS", "https://packages.example/simple/"),
@@ -79,6 +83,17 @@ def test_files_may_be_at_other_origins_that_are_named() -> None:
     assert read().sources[0].file_origins == ()
     named = ("https://files.example", "http://[::1]:8080/", "https://files.example/user/+f/")
     assert read(INDEX_FILE_ORIGINS=", ".join(named)).sources[0].file_origins == named
+
+
+def test_hosts_of_files_may_be_limited_for_all_upstreams() -> None:
+    assert read().sources[0].file_hosts == ()
+    limited = read(
+        INDEX_FILE_HOSTS=" Files.example.org, *.example.net,",
+        INDEX_UPSTREAMS="ours=https://packages.example/simple/",
+    )
+    assert limited.npm is not None
+    for source in (*limited.sources, limited.npm):
+        assert source.file_hosts == ("files.example.org", "*.example.net")
 
 
 def test_named_upstreams_come_first_in_their_order() -> None:

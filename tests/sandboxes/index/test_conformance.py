@@ -20,8 +20,8 @@ from sandboxes.index.page import File, Page, make_page
 from sandboxes.index.render import render_names, render_page
 from sandboxes.index.upstream_html import parse_html
 from sandboxes.index.upstream_json import parse_json
+from tests.sandboxes.index.certificates import authority
 from tests.sandboxes.index.conftest import Index, database_url, path_of
-from tests.sandboxes.index.test_upstream import authority
 from tests.sandboxes.index.upstream_server import Fault, UpstreamServer
 from tests.sandboxes.index.wheels import Package, make_wheel
 
@@ -40,14 +40,20 @@ def shown(page: Page, **options: str) -> tuple[dict[str, object], str]:
     )
 
 
-def rows() -> Iterator[tuple[str, str]]:
+ROW = re.compile(r"\| ((?:PEP|RFC) [^|]+) \| [^|]+ \| `([\w/]+\.py)::(\w+)` \|")
+
+
+def rows() -> Iterator[re.Match[str]]:
+    """Of the table of standards; a line of it that cannot be read is a failure."""
     for line in (ROOT / "docs" / "index.md").read_text().splitlines():
-        if match := re.fullmatch(r"\| [^|]+ \| [^|]+ \| `([\w/]+\.py)::(\w+)` \|", line):
-            yield match[1], match[2]
+        if re.match(r"\| (PEP|RFC)", line):
+            row = ROW.fullmatch(line)
+            assert row, line
+            yield row
 
 
 def test_each_row_of_the_table_names_a_test_that_exists() -> None:
-    named = list(rows())
+    named = [(row[2], row[3]) for row in rows()]
     assert len(named) > 25
     for filename, test in named:
         tree = ast.parse((Path(__file__).parent / filename).read_text())
@@ -56,9 +62,15 @@ def test_each_row_of_the_table_names_a_test_that_exists() -> None:
 
 
 def test_every_standard_of_an_index_has_a_row() -> None:
-    table = (ROOT / "docs" / "index.md").read_text()
-    for number in (503, 592, 629, 658, 691, 700, 714, 740, 792, 833):
-        assert re.search(rf"^\| (PEP [\d, ]*)?\b.*{number}", table, re.MULTILINE), number
+    """In the first column: a number that another row mentions is no row."""
+    named = {
+        (standard[1], int(number))
+        for row in rows()
+        if (standard := re.match(r"(PEP|RFC) (\d+(?:, \d+)*)", row[1]))
+        for number in standard[2].split(", ")
+    }
+    peps = {("PEP", number) for number in (503, 592, 629, 658, 691, 700, 714, 740, 792, 833)}
+    assert named >= peps | {("RFC", 9110), ("RFC", 9457)}
 
 
 def test_the_version_is_the_one_for_what_is_on_the_page() -> None:
@@ -182,3 +194,16 @@ async def test_head_says_what_get_would(index: Index, demo: Package) -> None:
         assert (head.status, head.body) == (got.status, b"")
         for header in ("Content-Type", "Content-Length", "ETag", "Cache-Control"):
             assert head.headers.get(header) == got.headers.get(header), (path, header)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_a_part_is_given_only_of_the_file_that_the_client_has_begun(
+    index: Index, big: Package, stored: bool
+) -> None:
+    path = path_of(big, "big")
+    if stored:
+        await index.ask(path)
+    for known, partial in ((f'"{big.sha256}"', True), ('"another"', False), (f'W/"{big.sha256}"', False)):
+        reply = await index.ask(path, Range="bytes=5-9", If_Range=known)
+        expected = (206, big.data[5:10]) if partial else (200, big.data)
+        assert (reply.status, reply.body) == expected, known

@@ -156,7 +156,7 @@ async def test_what_a_page_claims_of_a_size_drives_nothing_out(
     assert (await index.ask(path_of(kept, "kept"))).body == kept.data
     await until(lambda: index.stored == [kept.sha256])
     reply = await index.ask(path_of(liar, "liar"))
-    assert (reply.status, "not 450000 as its page says" in reply.reason) == (502, True)
+    assert (reply.status, "not 450000 as its page says" in reply.reason) == (424, True)
     assert index.stored == [kept.sha256]
     # Not more than half of all for one, announced or not.
     for fault in (Fault(), Fault(chunked=True)):

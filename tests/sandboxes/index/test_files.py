@@ -114,7 +114,7 @@ async def test_no_part_of_a_file_that_fails_verification(
 ) -> None:
     upstream.faults[big.filename] = Fault(data=big.data[:-1] + b"!")
     reply = await index.ask(path_of(big, "big"), Range="bytes=0-9")
-    assert (reply.status, "another sha256" in reply.reason) == (502, True)
+    assert (reply.status, "another sha256" in reply.reason) == (424, True)
 
 
 async def test_the_end_of_a_bad_file_reaches_nobody(
@@ -169,12 +169,15 @@ async def test_a_file_that_fails_verification_is_cut_and_not_stored(
 
 BAD = [
     (Fault(status=500), 502, "answered 500"),
-    (Fault(status=403), 502, "answered 403"),
+    (Fault(status=503), 502, "answered 503"),
+    (Fault(status=408), 502, "answered 408"),
+    (Fault(status=429), 502, "answered 429"),
+    (Fault(status=403), 424, "answered 403"),
     (Fault(status=404), 404, "no longer has demo-1.0"),
-    (Fault(data=b"short"), 502, "has 5 bytes upstream"),
+    (Fault(data=b"short"), 424, "has 5 bytes upstream"),
     (Fault(cut_at=100), 502, "broke off"),
-    (Fault(redirect="ftp://127.0.0.1/x"), 502, "nonsense"),
-    (Fault(redirect="http://127.0.0.1:9/x"), 502, "names an address that is not allowed"),
+    (Fault(redirect="ftp://127.0.0.1/x"), 424, "nonsense"),
+    (Fault(redirect="http://127.0.0.1:9/x"), 424, "names an address that is not allowed"),
 ]
 
 
@@ -203,7 +206,7 @@ async def test_an_address_inside_is_not_asked_and_nothing_of_it_is_told(
         await inside.stop()
     upstream.extra[demo.filename] = {"url": url}
     reply = await index.ask(path_of(demo))
-    assert (reply.status, reply.reason) == (502, "The upstream index names an address that is not allowed.")
+    assert (reply.status, reply.reason) == (424, "The upstream index names an address that is not allowed.")
     assert not inside.asked
     await inside.stop()
 
@@ -333,9 +336,10 @@ async def test_only_files_of_the_page_are_fetched(
 
 async def test_metadata_is_verified(index: Index, upstream: UpstreamServer, demo: Package) -> None:
     path = f"{path_of(demo)}.metadata"
+    upstream.faults[demo.filename] = Fault(status=404)  # so the wheel cannot be looked at
     upstream.faults[f"{demo.filename}.metadata"] = Fault(data=b"Name: evil\n")
     bad = await index.ask(path)
-    assert (bad.status, "another sha256" in bad.reason) == (502, True)
+    assert (bad.status, "another sha256" in bad.reason) == (424, True)
     upstream.faults.clear()
     assert (await index.ask(path)).body == demo.metadata
     assert (await index.ask(path)).headers["ETag"] == f'"{demo.metadata_sha256}"'
@@ -367,11 +371,12 @@ async def test_metadata_must_be_of_its_file(
     upstream.add("demo", evil)
     upstream.extra[demo.filename] = {"core-metadata": {"sha256": evil.sha256}}
     upstream.faults[f"{demo.filename}.metadata"] = Fault(data=evil.data)
+    upstream.faults[demo.filename] = Fault(status=404)  # so the wheel cannot be looked at
     for stored in (False, True):
         if stored:
             assert (await index.ask(path_of(evil))).body == evil.data
         reply = await index.ask(f"{path_of(demo)}.metadata")
-        assert (reply.status, reason in reply.reason) == (502, True)
+        assert (reply.status, reason in reply.reason) == (424, True)
 
 
 async def test_metadata_names_are_compared_normalised(index: Index, upstream: UpstreamServer) -> None:

@@ -2,11 +2,17 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from time import monotonic
+from typing import Any
 
 import aiohttp
 import pytest
 
+from sandboxes.index import identity, lookups
+from sandboxes.index.database import Database, Rows
+from sandboxes.index.errors import UnauthenticatedError, UnavailableError
+from sandboxes.index.identity import Identities
 from sandboxes.lifecycle.phases import Phase
 from tests.sandboxes.index.conftest import NAME, TOKEN, Index, SetPhase, path_of
 from tests.sandboxes.index.upstream_server import UpstreamServer
@@ -160,3 +166,84 @@ async def test_use_is_noted_at_most_once_a_minute(index: Index, demo: Package) -
 async def test_who_is_not_let_in_is_not_in_use(index: Index, demo: Package) -> None:
     await index.ask("/simple/demo/", Authorization=aiohttp.encode_basic_auth(NAME, "wrong"))
     assert await index.rows("SELECT last_active_at AS at FROM lifecycle_sandbox") == [{"at": None}]
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """All that are run from now on."""
+    run, seen = Database.rows, list[str]()
+
+    async def rows(self: Database, statement: str, values: Mapping[str, Any]) -> Rows:
+        seen.append(statement)
+        return await run(self, statement, values)
+
+    monkeypatch.setattr(Database, "rows", rows)
+    return seen
+
+
+async def turned_away(identities: Identities, name: str, token: str = "wrong") -> bool:  # noqa: S107
+    """Or let in, or told to come back, which is an error here."""
+    try:
+        await identities.of(aiohttp.encode_basic_auth(name, token))
+    except UnauthenticatedError:
+        return True
+    return False
+
+
+async def test_strangers_share_a_statement_however_many_they_are(index: Index, statements: list[str]) -> None:
+    identities = Identities(index.database)
+    names = [f"nobody-{n}" for n in range(400)]
+    verdicts = await asyncio.gather(
+        *(turned_away(identities, name) for name in names), turned_away(identities, NAME, TOKEN)
+    )
+    assert verdicts == [True] * 400 + [False]
+    assert statements.count(lookups._FIND) == 1
+
+
+async def test_what_nobody_has_as_a_name_is_not_looked_up_for_each_password(
+    index: Index, statements: list[str]
+) -> None:
+    identities = Identities(index.database)
+    for attempt in range(5):
+        assert await turned_away(identities, "nobody", f"guess-{attempt}")
+    assert statements.count(lookups._FIND) == 1
+
+
+async def test_beyond_a_bound_strangers_are_told_to_come_back_and_those_let_in_are_not(
+    index: Index, statements: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identities = Identities(index.database)
+    assert not await turned_away(identities, NAME, TOKEN)
+    monkeypatch.setattr(lookups, "_MOST_WAITING", 10)
+    monkeypatch.setattr(identity, "RENEWAL", identity.KEPT)  # so those let in are looked up anew
+    outcomes = await asyncio.gather(
+        *(turned_away(identities, f"nobody-{n}") for n in range(30)),
+        turned_away(identities, NAME, TOKEN),
+        return_exceptions=True,
+    )
+    assert outcomes[:10] == [True] * 10
+    assert all(isinstance(outcome, UnavailableError) for outcome in outcomes[10:30])
+    assert outcomes[30] is False
+    assert statements.count(lookups._FIND) == 2
+
+
+async def test_who_was_let_in_a_moment_ago_is_when_nobody_can_be_looked_up(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identities = Identities(index.database)
+    assert not await turned_away(identities, NAME, TOKEN)
+
+    async def fails(*arguments: object) -> Rows:
+        raise UnavailableError("The index's database does not answer; try again.")
+
+    monkeypatch.setattr(Database, "rows", fails)
+    monkeypatch.setattr(identity, "RENEWAL", identity.KEPT)
+    assert not await turned_away(identities, NAME, TOKEN)
+    with pytest.raises(UnavailableError):
+        await turned_away(identities, NAME, "another")
+
+
+async def test_all_who_ask_whether_it_is_ready_are_one_question(index: Index, statements: list[str]) -> None:
+    replies = await asyncio.gather(*(index.ask("/readyz", Authorization="") for _ in range(50)))
+    assert [reply.status for reply in replies] == [200] * 50
+    assert statements.count("SELECT 1") == 1

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,60 +11,12 @@ import aiohttp
 import psutil
 import pytest
 
-from tests.sandboxes.index.conftest import Index, Reply, database_url, path_of
+from tests.sandboxes.index.conftest import Index, database_url, path_of
 from tests.sandboxes.index.patience import until
+from tests.sandboxes.index.processes import NOWHERE, PATIENCE, get, kill, start, when_up
 from tests.sandboxes.index.upstream_server import Fault, UpstreamServer
 from tests.sandboxes.index.wheels import Package
-
-PATIENCE = 20.0  # seconds
-NOWHERE = "postgresql://nobody@127.0.0.1:9/none"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-async def start(
-    folder: Path, upstream: str, database: str, port: int, *before: str
-) -> asyncio.subprocess.Process:
-    """`before`: what to start it through."""
-    return await asyncio.create_subprocess_exec(
-        *before,
-        sys.executable,
-        "-m",
-        "sandboxes.index",
-        env=os.environ
-        | {
-            "DATABASE_URL": database,
-            "INDEX_UPSTREAM": upstream,
-            "INDEX_PORT": str(port),
-            "DATA_DIR": str(folder),
-        },
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-
-
-def kill(process: asyncio.subprocess.Process) -> None:
-    """With its workers: as the power would, or a supervisor that has no patience left."""
-    os.killpg(process.pid, signal.SIGKILL)
-
-
-async def get(url: str, **headers: str) -> Reply:
-    async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as answer:
-        return Reply(answer.status, answer.reason or "", answer.headers, await answer.read())
-
-
-async def when_up(url: str) -> Reply:
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            try:
-                return await get(f"{url}/healthz")
-            except aiohttp.ClientConnectorError:
-                await asyncio.sleep(0.05)
+from tests.simulator import free_port
 
 
 @pytest.fixture

@@ -7,7 +7,15 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from sandboxes.index.reach import NotAllowedError, PublicResolver, check_literal, is_public, origin_of
+from sandboxes.index.reach import (
+    NotAllowedError,
+    NotListedError,
+    PublicResolver,
+    check_listed,
+    check_literal,
+    is_public,
+    origin_of,
+)
 
 PUBLIC = ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
 INSIDE = [
@@ -81,3 +89,32 @@ async def test_a_name_is_judged_each_time_and_by_all_its_addresses() -> None:
 def test_an_origin_is_scheme_host_and_port() -> None:
     assert origin_of(URL("https://h/x")) == origin_of(URL("https://me:secret@h:443/y?z"))
     assert len({origin_of(URL(url)) for url in ("https://h", "http://h", "https://h:8443", "https://i")}) == 4
+
+
+@pytest.mark.parametrize(
+    ("host", "listed"),
+    [
+        ("files.example", True),
+        ("FILES.example", True),
+        ("files.example.", True),
+        ("a.cdn.example", True),
+        ("b.a.cdn.example", True),
+        ("cdn.example", False),
+        ("evilcdn.example", False),
+        ("a.files.example", False),
+        ("files.example.evil.example", False),
+        ("8.8.8.8", False),
+        ("[2606:4700::1111]", False),
+    ],
+)
+def test_hosts_are_listed_by_name_or_by_what_they_are_below(host: str, listed: bool) -> None:
+    url, hosts = (
+        URL(f"https://me@{host}:8443/files.example", encoded=True),
+        ("files.example", "*.cdn.example"),
+    )
+    check_listed(url, ())
+    if listed:
+        check_listed(url, hosts)
+    else:
+        with pytest.raises(NotListedError):
+            check_listed(url, hosts)

@@ -7,8 +7,7 @@ import pytest
 
 from sandboxes.index import judge
 from tests.sandboxes.index.conftest import PORTAL, Index, path_of
-from tests.sandboxes.index.test_clients import Installer, index_url, installer
-from tests.sandboxes.index.test_refusals_http import (
+from tests.sandboxes.index.refusing import (
     ADVISED,
     DAY,
     JUDGED,
@@ -16,13 +15,13 @@ from tests.sandboxes.index.test_refusals_http import (
     PATIENCE,
     SET,
     ago,
-    clear_screening,
     until,
 )
+from tests.sandboxes.index.test_clients import Installer, index_url, installer
 from tests.sandboxes.index.upstream_server import UpstreamServer
 from tests.sandboxes.index.wheels import Package, make_wheel
 
-__all__ = ["clear_screening", "installer"]  # fixtures
+__all__ = ["installer"]  # a fixture
 
 WHY = f"why {PORTAL}/why/pypi/demo/2.0/"
 

@@ -1,39 +1,17 @@
-"""One decision on every route and method, as HTTP: allowed, refused, held."""
+"""One decision on every route and method, as HTTP: allowed or refused."""
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from time import monotonic
 from typing import Any
 
 import pytest
 
-from sandboxes.index import files, judge
-from sandboxes.index.config import source
-from tests.sandboxes.index.conftest import PORTAL, Index, Reply, another_process, path_of
+from sandboxes.index import files
+from tests.sandboxes.index.conftest import PORTAL, Index, path_of
+from tests.sandboxes.index.refusing import ADVISED, ASKED, DAY, JSON, JUDGED, LISTED, SET, ago, stored, until
 from tests.sandboxes.index.upstream_server import Fault, UpstreamServer
 from tests.sandboxes.index.wheels import Package, make_wheel
-
-JSON = "application/vnd.pypi.simple.v1+json"
-DAY = timedelta(days=1)
-PATIENCE = 20.0  # seconds; it takes less than five
-ASKED: list[tuple[str, str, dict[str, str]]] = [
-    ("", "GET", {}),
-    ("", "HEAD", {}),
-    ("", "GET", {"Range": "bytes=0-9"}),
-    ("", "GET", {"Range": "bytes=-9"}),
-    ("", "GET", {"Range": "bytes=0-9", "If_Range": '"x"'}),
-    ("", "GET", {"If_None_Match": "*"}),
-    (".metadata", "GET", {}),
-    (".metadata", "HEAD", {}),
-    (".metadata", "GET", {"Range": "bytes=0-9"}),
-    (".metadata", "GET", {"If_None_Match": "*"}),
-]
-
-
-def ago(age: timedelta) -> str:
-    return (datetime.now(UTC) - age).isoformat().replace("+00:00", "Z")
 
 
 @pytest.fixture
@@ -83,22 +61,6 @@ async def _store(index: Index, path: str) -> None:
     await until(index, path, 403)
     await index.rows("DELETE FROM usage_install")
     await index.rows("DELETE FROM usage_fetch")
-
-
-async def until(index: Index, path: str, status: int) -> Reply:
-    """The first answer of that status."""
-    end = monotonic() + PATIENCE
-    while (reply := await index.ask(path)).status != status:
-        assert monotonic() < end, f"still {reply.status} {reply.reason}"
-        await asyncio.sleep(0.05)
-    return reply
-
-
-async def stored(index: Index, package: Package) -> None:
-    """A client may have all of a file a moment before it is on the disk for good."""
-    async with asyncio.timeout(PATIENCE):
-        while package.sha256 not in index.stored:  # noqa: ASYNC110 -- what is waited for is a file
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(("suffix", "method", "headers"), ASKED)
@@ -189,18 +151,6 @@ async def test_what_a_page_withheld_is_written_down(
     assert tuple(fetch.values()) == (("", "2.0", "cooldown") if newer == "2.0" else ("", "", ""))
 
 
-LISTED = (
-    "INSERT INTO index_listentry (profile, ecosystem, kind, pattern, reason, source) VALUES ('', 'pypi', {})"
-)
-ADVISED = """
-WITH advisory AS (
-    INSERT INTO screening_advisory
-        (id, ecosystem, modified, malicious, severity, summary, aliases, document, source, imported_at)
-    VALUES ('PYSEC-1', 'pypi', now(), false, 4, '', '{}', '{}', 'test', now()) RETURNING id)
-INSERT INTO screening_affected (advisory_id, ecosystem, project, versions, ranges)
-SELECT id, 'pypi', 'demo', '{1}', '[]' FROM advisory"""
-JUDGED = "INSERT INTO screening_verdict (sha256, state, reason, at) VALUES (%(sha256)s, {}, '', now())"
-SET = "UPDATE index_policysetting SET "
 REFUSED: list[tuple[str, str, str]] = [
     ("sdist", "", "a source distribution"),
     (
@@ -216,14 +166,6 @@ REFUSED: list[tuple[str, str, str]] = [
     ("blocked", JUDGED.format("'blocked'"), "blocked by a person"),
     ("held", JUDGED.format("'held'"), "a person has to look at"),
 ]
-
-
-@pytest.fixture
-async def clear_screening(index: Index) -> Any:
-    yield
-    await index.rows("DELETE FROM screening_affected")
-    await index.rows("DELETE FROM screening_advisory")
-    await index.rows("DELETE FROM screening_verdict")
 
 
 @pytest.mark.usefixtures("clear_screening")
@@ -330,96 +272,3 @@ async def test_a_project_that_was_gone_for_a_while_is_as_old_as_before(
     upstream.projects["demo"] = packages
     await index.expire_pages()
     assert (await index.ask(path_of(demo))).status == 200
-
-
-type Scan = Callable[[str], Awaitable[None]]
-
-
-@pytest.fixture
-def scan(index: Index, clear_screening: None) -> Scan:
-    async def scanned(sha256: str) -> None:
-        await index.rows(
-            "INSERT INTO screening_verdict (sha256, state, reason, at) VALUES (%(sha256)s, 'passed', '', now())",
-            sha256=sha256,
-        )
-
-    return scanned
-
-
-@pytest.mark.parametrize("floor", [{"screened": True}])
-@pytest.mark.parametrize(("suffix", "method", "headers"), ASKED)
-async def test_a_file_on_hold_is_fetched_and_waited_for(
-    index: Index, upstream: UpstreamServer, demo: Package, scan: Scan, suffix: str, method: str, headers: Any
-) -> None:
-    asking = asyncio.create_task(index.ask(path_of(demo) + suffix, method, **headers))
-    await stored(index, demo)
-    assert not asking.done()
-    assert await index.rows("SELECT 1 FROM usage_install") == []
-    await scan(demo.sha256)
-    assert (await asking).status in (200, 206, 304)
-
-
-@pytest.mark.parametrize("floor", [{"screened": True}])
-async def test_a_page_lists_what_is_on_hold_as_it_is(index: Index, demo: Package) -> None:
-    [file] = json.loads((await index.ask("/simple/demo/", Accept=JSON, Accept_Encoding="identity")).body)[
-        "files"
-    ]
-    assert file["yanked"] is False
-
-
-@pytest.mark.parametrize("floor", [{"screened": True}])
-async def test_a_scan_that_takes_long_sends_clients_away_and_then_says_why(
-    index: Index, demo: Package, scan: Scan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(judge, "_WAIT", 0.05)
-    monkeypatch.setattr(judge, "_LOOK", 0.02)
-    for _ in range(4):
-        reply = await index.ask(path_of(demo))
-        assert (reply.status, reply.headers["Retry-After"]) == (503, "2")
-        assert reply.reason == f"{demo.filename} is being screened; try again."
-    last = await index.ask(path_of(demo))
-    assert (last.status, last.reason) == (
-        403,
-        f"[screening] scan still running; come back later; why {PORTAL}/why/pypi/demo/1.0/",
-    )
-    assert json.loads(last.body)["waivable"] is False
-    await scan(demo.sha256)
-    assert (await index.ask(path_of(demo))).status == 200
-
-
-@pytest.mark.parametrize("floor", [{"screened": True}])
-async def test_how_often_a_client_was_sent_away_is_known_to_all_processes(
-    index: Index, neighbour: str, upstream: UpstreamServer, demo: Package, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(judge, "_WAIT", 0.05)
-    monkeypatch.setattr(judge, "_LOOK", 0.02)
-    async with another_process(index, source("INDEX_UPSTREAM", upstream.url)) as there:
-        here = index
-        statuses = [
-            (await each.ask(path_of(demo))).status for each in (here, there, here, there, there, here)
-        ]
-        assert statuses == [503, 503, 503, 503, 403, 403]
-        assert (await there.ask(path_of(demo), Authorization=neighbour)).status == 503
-
-
-@pytest.mark.parametrize("floor", [{"screened": True}])
-async def test_of_one_sandbox_only_so_many_requests_wait_for_a_scan(
-    index: Index, neighbour: str, demo: Package, scan: Scan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(judge, "_MOST_WAITING", 2)
-    waiting = [asyncio.create_task(index.ask(path_of(demo))) for _ in range(3)]
-    done, still = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    assert [task.result().status for task in done] == [503]
-    others = asyncio.create_task(index.ask(path_of(demo), Authorization=neighbour))
-    await scan(demo.sha256)
-    assert [(await task).status for task in (*still, others)] == [200, 200, 200]
-
-
-@pytest.mark.parametrize("floor", [{"screened": True}])
-async def test_a_file_on_hold_that_cannot_be_had_says_so(
-    index: Index, upstream: UpstreamServer, demo: Package
-) -> None:
-    await index.ask("/simple/demo/")
-    upstream.projects["demo"] = []
-    reply = await index.ask(path_of(demo))
-    assert (reply.status, "no longer has" in reply.reason) == (404, True)

@@ -18,9 +18,9 @@ from sandboxes.index.app import make_app
 from sandboxes.index.config import Config, source
 from tests.sandboxes.index.conftest import Index, database_url, path_of
 from tests.sandboxes.index.patience import until
-from tests.sandboxes.index.test_process import free_port
 from tests.sandboxes.index.upstream_server import Fault, UpstreamServer
 from tests.sandboxes.index.wheels import Package, make_wheel
+from tests.simulator import free_port
 
 STORAGE = "s3://dishes/wheels"
 

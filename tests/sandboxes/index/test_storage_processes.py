@@ -17,9 +17,10 @@ import pytest
 from sandboxes.index.flight import HELD_BACK
 from tests.sandboxes.index.conftest import Index, database_url, path_of
 from tests.sandboxes.index.patience import read_until_cut, until
-from tests.sandboxes.index.test_process import free_port, when_up
+from tests.sandboxes.index.processes import when_up
 from tests.sandboxes.index.upstream_server import Fault, UpstreamServer
 from tests.sandboxes.index.wheels import Package, make_wheel
+from tests.simulator import free_port
 
 PATIENCE = 60.0  # seconds
 

@@ -56,6 +56,37 @@ async def test_a_kept_draft_is_in_its_place(store: Store, tmp_path: Path) -> Non
     assert names(tmp_path) == []
 
 
+async def test_a_file_has_its_name_only_when_it_is_on_the_disk_for_good(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes, then its name, then the folder that has the name; new folders the same way, from above."""
+    done: list[tuple[str, str]] = []
+    sync, rename = os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        done.append(("sync", str(path.relative_to(tmp_path))))
+        sync(descriptor)
+
+    def renamed(old: Path, new: Path) -> None:
+        done.append(("rename", str(new.relative_to(tmp_path))))
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", renamed)
+    with writing(store) as draft:
+        draft.write(0, DATA)
+        await store.place.keep(draft, SHA256)
+    folder = f"files/{SHA256[:2]}/{SHA256[2:4]}"
+    assert done == [
+        ("sync", f"incoming/{SHA256}.part"),
+        ("sync", "files"),
+        ("sync", f"files/{SHA256[:2]}"),
+        ("rename", f"{folder}/{SHA256}"),
+        ("sync", folder),
+    ]
+
+
 def test_a_draft_has_one_writer_and_anybody_may_look(store: Store) -> None:
     with writing(store) as draft:
         draft.write(0, DATA)

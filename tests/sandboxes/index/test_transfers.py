@@ -278,7 +278,7 @@ async def test_a_size_that_only_a_page_claims_takes_no_room(
     """Nor is anybody told that the disk is full."""
     upstream.extra[demo.filename] = {"size": 1 << 62}
     reply = await index.ask(path_of(demo))
-    assert (reply.status, "bytes upstream, not" in reply.reason) == (502, True)
+    assert (reply.status, "bytes upstream, not" in reply.reason) == (424, True)
     assert await troubles(index) == []
 
 
@@ -306,7 +306,7 @@ async def test_no_file_is_larger_than_its_limit(
     monkeypatch.setattr(files, "Blob", partial(Blob, largest=600_000))
     with suppress(aiohttp.ClientError):  # cut, if its first bytes were on their way
         reply = await index.ask(path_of(big, "big"))
-        assert (reply.status, "is larger than 600000 bytes" in reply.reason) == (502, True)
+        assert (reply.status, "is larger than 600000 bytes" in reply.reason) == (424, True)
     await until(lambda: not index.drafts)
     assert index.stored == []
 

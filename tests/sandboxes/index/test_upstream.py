@@ -3,15 +3,13 @@
 import asyncio
 import ipaddress
 import json
+import random
 import socket
-import ssl
 import threading
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from time import sleep
 
@@ -19,20 +17,17 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from yarl import URL
 
 from sandboxes.index import outbound
 from sandboxes.index import upstream as module
+from sandboxes.index.breaker import FAILURES
 from sandboxes.index.config import Source, source
 from sandboxes.index.errors import UpstreamError
 from sandboxes.index.outbound import Patience
 from sandboxes.index.page import Page
 from sandboxes.index.upstream import Fresh, Upstream
+from tests.sandboxes.index.certificates import authority
 from tests.sandboxes.index.upstream_server import Fault, UpstreamServer
 from tests.sandboxes.index.wheels import Package, make_wheel
 
@@ -407,35 +402,71 @@ async def test_an_answer_that_will_stay_the_same_is_not_asked_for_again(
 async def test_an_upstream_that_wants_to_be_left_alone_for_long_is_not_asked_again_by_itself(
     asked: Upstream, upstream: UpstreamServer, at_once: None, retry_after: str
 ) -> None:
-    """And what it says of one page does not end everybody else's."""
-    upstream.page_faults["demo"] = Fault(status=429, headers={"Retry-After": retry_after})
-    for times in (1, 2):
+    """And what it says of one page, however often, does not end everybody else's; what it says of several does."""
+    busy = Fault(status=429, headers={"Retry-After": retry_after})
+    for project in ("demo", "second", "third"):
+        upstream.page_faults[project] = busy
+    for times in range(1, FAILURES + 2):
         with pytest.raises(UpstreamError, match="answered 429"):
             await asked.page("demo", "")
         assert upstream.asked[PAGE] == times
     assert await fetch(asked, file_of(upstream)) == WHEEL.data
-    for times in (3, 4, 5):
+    for project in ("demo", "second", "third"):
         with pytest.raises(UpstreamError, match="answered 429"):
-            await asked.page("demo", "")
-        assert upstream.asked[PAGE] == times
+            await asked.page(project, "")
     with pytest.raises(UpstreamError, match="left alone"):
         await fetch(asked, file_of(upstream))
 
 
-async def test_a_short_retry_after_is_waited_for(
-    asked: Upstream, upstream: UpstreamServer, at_once: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waited: list[float] = []
+@pytest.fixture
+def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that were made, in seconds; none of them is really waited for."""
+    found: list[float] = []
     sleep = asyncio.sleep
 
     async def noted(seconds: float) -> None:
-        waited.append(seconds)
+        if seconds:
+            found.append(seconds)
         await sleep(0)
 
     monkeypatch.setattr(asyncio, "sleep", noted)
+    return found
+
+
+async def test_a_short_retry_after_is_waited_for(
+    asked: Upstream, upstream: UpstreamServer, at_once: None, waited: list[float]
+) -> None:
     upstream.page_faults["demo"] = Fault(status=429, times=1, headers={"Retry-After": "4"})
     assert isinstance(await asked.page("demo", ""), Fresh)
     assert waited.count(4.0) == 1
+
+
+async def test_pauses_between_tries_are_of_random_length(
+    asked: Upstream, upstream: UpstreamServer, waited: list[float]
+) -> None:
+    """Many who failed at one moment must not come back at one moment."""
+    for _ in range(10):
+        upstream.page_faults["demo"] = Fault(status=503, times=2)
+        assert isinstance(await asked.page("demo", ""), Fresh)
+    assert len(set(waited)) == len(waited) == 20
+    assert all(0.0 < wait <= 0.4 for wait in waited[::2])
+    assert all(0.0 < wait <= 0.8 for wait in waited[1::2])
+
+
+async def test_pauses_between_tries_may_be_twice_as_long_each_time(
+    asked: Upstream, upstream: UpstreamServer, waited: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[float] = []
+
+    def longest(shortest: float, most: float) -> float:
+        drawn.append(shortest)
+        return most
+
+    monkeypatch.setattr(random, "uniform", longest)
+    upstream.page_faults["demo"] = Fault(status=503, times=2)
+    assert isinstance(await asked.page("demo", ""), Fresh)
+    assert waited == [0.4, 0.8]
+    assert set(drawn) == {0}
 
 
 @pytest.mark.parametrize("text", ["soon", "", "-1", "Fri, 31 Dec 1999 23:59:59 GMT", "9" * 400, "\u0661"])
@@ -528,34 +559,6 @@ async def test_an_answer_that_does_not_begin_is_given_up_before_the_client_gives
         with pytest.raises(UpstreamError, match="in time"):
             await silent.page("demo", "", Patience.of(60.0, 0.1))
         await silent.close()
-
-
-def authority(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """A certificate for 127.0.0.1 that signs itself, and a server's context with it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "authority.pem"
-    path.write_bytes(certificate.public_bytes(Encoding.PEM))
-    private = folder / "key.pem"
-    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path, private)
-    return path, context
 
 
 async def test_tls_is_verified_and_a_companys_own_authority_can_be_named(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 import json
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta, timezone
+from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sandboxes.index import page as page_module
@@ -217,18 +219,165 @@ ENTRIES = st.fixed_dictionaries(
 
 
 @given(st.lists(ENTRIES, max_size=3))
-def test_any_json_page_can_be_stored_and_shown_in_both_forms_alike(files: list[Any]) -> None:
+def test_whatever_keys_of_a_file_say_the_page_can_be_stored_and_shown(files: list[Any]) -> None:
     page = from_json(*files)
     assert Page.load(page.document()) == page
-    shown = json.loads(render_page(page, Form.JSON))
-    again = parse_html("demo", render_page(page, Form.HTML), BASE)
-    assert [file["filename"] for file in shown["files"]] == [file.filename for file in page.files]
-    for ours, theirs in zip(page.files, again.files, strict=True):
-        assert (ours.filename, ours.sha256, ours.yanked) == (theirs.filename, theirs.sha256, theirs.yanked)
-        assert (ours.requires_python, ours.metadata_sha256) == (
-            theirs.requires_python,
-            theirs.metadata_sha256,
-        )
+    names = [file.filename for file in page.files]
+    assert [file["filename"] for file in json.loads(render_page(page, Form.JSON))["files"]] == names
+    assert [text for text, _ in anchors(render_page(page, Form.HTML))] == names
+
+
+# What upstreams really say: each key is there or not, and has one of the kinds that it may have.
+HERE = "https://petridish.example"
+WORDS = (
+    st.text(st.characters(exclude_categories=("C", "Z", "Ps")) | st.sampled_from(" <>&\"'"), max_size=20)
+    .map(str.strip)
+    .filter(bool)
+)
+SHA256 = st.text("0123456789abcdef", min_size=64, max_size=64)
+TIMES = st.builds(
+    lambda since, hours: (datetime(2000, 1, 1, tzinfo=UTC) + since).astimezone(
+        timezone(timedelta(hours=hours))
+    ),
+    st.timedeltas(timedelta(), timedelta(days=36_500)),
+    st.integers(-12, 12),
+)
+SAID = st.fixed_dictionaries(
+    {"hashes": st.fixed_dictionaries({"sha256": SHA256})},
+    optional={
+        "requires-python": st.sampled_from([">=3.9", ">3.8,<4", "~=3.11"]) | WORDS,
+        "yanked": st.booleans() | WORDS,
+        "core-metadata": st.booleans() | st.fixed_dictionaries({"sha256": SHA256}),
+        "size": st.integers(0, 2**63 - 1),
+        "upload-time": TIMES.map(datetime.isoformat),
+        "provenance": st.just("https://files.example/demo.provenance"),
+    },
+)
+NAMES = st.builds(
+    "demo-{}.{}{}".format,
+    st.integers(0, 9),
+    st.integers(0, 9),
+    st.sampled_from(["-py3-none-any.whl", ".tar.gz"]),
+)
+FILES = st.lists(st.tuples(NAMES, SAID), max_size=5, unique_by=lambda each: each[0]).map(
+    lambda drawn: [{"filename": name, "url": f"/f/{name}"} | said for name, said in drawn]
+)
+FULL = entry(
+    requires_python=">=3.9",
+    yanked="broken",
+    core_metadata={"sha256": B},
+    size=5,
+    upload_time="2026-01-02T03:04:05+01:00",
+    provenance="https://files.example/demo.provenance",
+)
+
+
+def metadata_of(file: dict[str, Any]) -> dict[str, str] | None:
+    said = file.get("core-metadata")
+    return said if isinstance(said, dict) else None
+
+
+def as_json(file: dict[str, Any]) -> dict[str, Any]:
+    """What a JSON page has of a file, from what the upstream said of it; the upload time aside."""
+    path = f"demo/{file['hashes']['sha256']}/{file['filename']}"
+    said = {
+        "filename": file["filename"],
+        "url": f"../../files/{path}",
+        "hashes": file["hashes"],
+        "yanked": file.get("yanked", False),
+        "requires-python": file.get("requires-python"),
+        "core-metadata": metadata_of(file),
+        "data-dist-info-metadata": metadata_of(file),
+        "size": file.get("size"),
+        "provenance": f"{HERE}/provenance/{path}" if "provenance" in file else None,
+    }
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def as_html(file: dict[str, Any]) -> dict[str, str | None]:
+    """The same as the attributes of a link: HTML knows neither size nor upload time."""
+    said = as_json(file)
+    yanked, metadata = said["yanked"], metadata_of(file)
+    named = f"sha256={metadata['sha256']}" if metadata else None
+    attributes = {
+        "href": f"{said['url']}#sha256={said['hashes']['sha256']}",
+        "data-requires-python": said.get("requires-python"),
+        "data-yanked": "" if yanked is True else yanked or None,
+        "data-core-metadata": named,
+        "data-dist-info-metadata": named,
+        "data-provenance": said.get("provenance"),
+    }
+    return {key: value for key, value in attributes.items() if value is not None}
+
+
+def anchors(html: bytes) -> list[tuple[str, dict[str, str | None]]]:
+    """The text and the attributes of each link, as Python's own parser reads them."""
+    reader = _Anchors()
+    reader.feed(html.decode())
+    reader.close()
+    return reader.found
+
+
+class _Anchors(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "a":
+            self.found.append(("", dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.found and data != "\n":
+            text, attributes = self.found[-1]
+            self.found[-1] = (text + data, attributes)
+
+
+@given(FILES)
+@example([FULL])
+def test_any_json_page_can_be_stored_and_shown_in_both_forms_alike(files: list[dict[str, Any]]) -> None:
+    page = from_json(*files)
+    assert Page.load(page.document()) == page
+    shown = json.loads(render_page(page, Form.JSON, None, HERE))["files"]
+    times = [file.pop("upload-time", None) for file in shown]
+    assert shown == [as_json(file) for file in files]
+    for said, time in zip(files, times, strict=True):
+        assert (time is None) is ("upload-time" not in said)
+        assert time is None or time.endswith("Z")
+        assert time is None or datetime.fromisoformat(time) == datetime.fromisoformat(said["upload-time"])
+    html = render_page(page, Form.HTML, None, HERE)
+    assert anchors(html) == [(file["filename"], as_html(file)) for file in files]
+    for ours, theirs in zip(page.files, parse_html("demo", html, BASE).files, strict=True):
+        assert (ours.filename, ours.version, ours.sha256) == (theirs.filename, theirs.version, theirs.sha256)
+        assert (ours.yanked, ours.requires_python) == (theirs.yanked, theirs.requires_python)
+        assert ours.metadata_sha256 == theirs.metadata_sha256
+
+
+def test_requires_python_is_taken_over_and_shown_in_both_forms() -> None:
+    for page in (
+        from_json(entry(requires_python=">=3.9, <4")),
+        from_html(f'<a href="{WHEEL}#sha256={A}" data-requires-python="&gt;=3.9, &lt;4"></a>'),
+    ):
+        [shown] = json.loads(render_page(page, Form.JSON))["files"]
+        assert shown["requires-python"] == ">=3.9, <4"
+        assert b' data-requires-python="&gt;=3.9, &lt;4"' in render_page(page, Form.HTML)
+    plain = from_json(entry())
+    assert "requires-python" not in json.loads(render_page(plain, Form.JSON))["files"][0]
+    assert b"data-requires-python" not in render_page(plain, Form.HTML)
+
+
+def test_a_link_has_all_that_is_known_of_its_file() -> None:
+    """To the letter: what old clients read with expressions of their own."""
+    page = from_json(FULL | {"yanked": 'it says "no" & <more>'})
+    path = f"demo/{A}/{WHEEL}"
+    link = (
+        f'<a href="../../files/{path}#sha256={A}" data-requires-python="&gt;=3.9" '
+        'data-yanked="it says &quot;no&quot; &amp; &lt;more&gt;" '
+        f'data-core-metadata="sha256={B}" data-dist-info-metadata="sha256={B}" '
+        f'data-provenance="{HERE}/provenance/{path}">{WHEEL}</a>'
+    )
+    lines = render_page(page, Form.HTML, None, HERE).decode().splitlines()
+    assert [line for line in lines if line.startswith("<a ")] == [f"{link}<br>"]
 
 
 def test_what_is_shown_is_escaped() -> None:

@@ -350,3 +350,14 @@ def test_whatever_happens_a_breaker_closes_again(events: list[str]) -> None:
     assert breaker.enter()
     breaker.succeeded()
     assert breaker.enter()
+
+
+def test_the_same_thing_failing_again_says_nothing_of_the_others() -> None:
+    breaker = Breaker(Clock())
+    for _ in range(FAILURES * 3):
+        assert breaker.enter()
+        breaker.failed(60, of="/simple/broken/")
+    for number in range(FAILURES - 1):
+        assert breaker.enter()
+        breaker.failed(of=f"/simple/{number}/")
+    assert not breaker.enter()

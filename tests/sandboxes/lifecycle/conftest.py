@@ -1,5 +1,6 @@
 """A simulated cluster for the reconciler: the real server, in its own process, with its delays cut short."""
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -8,9 +9,14 @@ import pytest
 
 from portal.accounts.models import User
 from sandboxes.cluster.driver import Cluster
-from sandboxes.lifecycle import clusters, limits, services, specs
+from sandboxes.lifecycle import clock, clusters, isolation, limits, services, specs
 from sandboxes.lifecycle.models import Sandbox
+from sandboxes.lifecycle.moves import move
+from sandboxes.lifecycle.phases import Phase
+from sandboxes.lifecycle.tokens import digest, index_token
 from tests.sandboxes.lifecycle.between import Between
+from tests.sandboxes.lifecycle.taking_away import wait_until
+from tests.sandboxes.lifecycle.working import is_in, until
 from tests.simulator import Simulator
 
 
@@ -59,6 +65,43 @@ def sandbox(alice: User, cluster: Cluster) -> Sandbox:
         tools=["rich"],
         by=None,
     )
+
+
+@pytest.fixture
+def ready(sandbox: Sandbox) -> Sandbox:
+    return until(sandbox, is_in(Phase.READY))
+
+
+@pytest.fixture
+def isolated(ready: Sandbox, iris: User) -> Sandbox:
+    isolation.isolate(ready.pk, by=iris, reason="a package in it turned out to be malicious")
+    return until(ready, lambda sandbox: sandbox.cut_at)
+
+
+@pytest.fixture
+def box(sandbox: Sandbox, cluster: Cluster, alice: User) -> Sandbox:
+    """Alice's sandbox, ready: everything it is made of is in the cluster."""
+    name = f"sbx-teardown-{sandbox.pk}-{time.monotonic_ns() % 10**9}"
+    move(sandbox, Phase.PROVISIONING, name=name, namespace=name, simulated=True)
+    rendered = specs.rendered(sandbox, cluster)
+    sandbox.namespace_uid = cluster.ensure_namespace(rendered.seal[0])
+    sandbox.save(update_fields=["namespace_uid"])
+    cluster.apply(rendered.seal[1:])
+    wait_until(lambda: cluster.quota_ready(name))
+    cluster.apply(rendered.workspace)
+    cluster.apply(rendered.access)
+    wait_until(lambda: cluster.workspace(name).ready)
+    move(sandbox, Phase.PROBING)
+    now, token = clock.now(), digest(index_token(sandbox))
+    move(
+        sandbox,
+        Phase.READY,
+        ready_at=now,
+        expires_at=now + sandbox.lease,
+        index_token_digest=token,
+        charged=True,
+    )
+    return sandbox
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from sandboxes.lifecycle.models import Alarm, Receipt, Sandbox
 from sandboxes.lifecycle.moves import start_ending
 from sandboxes.lifecycle.phases import Phase
 from tests.sandboxes.lifecycle.by_hand import ByHand
-from tests.sandboxes.lifecycle.test_isolation import BINDING, POLICY, actions, bind, is_in, look, names, until
+from tests.sandboxes.lifecycle.working import BINDING, POLICY, actions, bind, is_in, look, names, until
 from tests.simulator import Simulator
 
 pytestmark = pytest.mark.django_db
@@ -43,11 +43,6 @@ def hand(simulator: Simulator) -> Iterator[ByHand]:
     hand = ByHand(str(simulator.kubeconfig))
     yield hand
     hand.close()
-
-
-@pytest.fixture
-def ready(sandbox: Sandbox) -> Sandbox:
-    return until(sandbox, is_in(Phase.READY))
 
 
 def labels_of(cluster: Cluster, sandbox: Sandbox) -> dict[str, str]:

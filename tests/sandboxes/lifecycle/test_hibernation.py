@@ -15,16 +15,11 @@ from sandboxes.lifecycle import clock, expiry, hibernation, holds, queries, serv
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import Phase
 from sandboxes.lifecycle.tokens import digest, index_token
-from tests.sandboxes.lifecycle.test_isolation import POD, actions, is_in, look, pods, until
+from tests.sandboxes.lifecycle.working import POD, actions, is_in, look, pods, until
 
 pytestmark = pytest.mark.django_db
 
 type Says = Callable[[Activity | None], None]
-
-
-@pytest.fixture
-def ready(sandbox: Sandbox) -> Sandbox:
-    return until(sandbox, is_in(Phase.READY))
 
 
 @pytest.fixture

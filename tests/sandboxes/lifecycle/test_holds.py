@@ -11,16 +11,11 @@ from sandboxes.errors import ConflictError, InvalidInputError, NotFoundError, Re
 from sandboxes.lifecycle import clock, expiry, holds, isolation, services
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import Phase
-from tests.sandboxes.lifecycle.test_isolation import actions, is_in, until
+from tests.sandboxes.lifecycle.working import actions, is_in, until
 
 pytestmark = pytest.mark.django_db
 
 THREE_DAYS = timedelta(days=3)
-
-
-@pytest.fixture
-def ready(sandbox: Sandbox) -> Sandbox:
-    return until(sandbox, is_in(Phase.READY))
 
 
 @pytest.fixture

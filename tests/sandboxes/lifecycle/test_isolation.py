@@ -1,23 +1,16 @@
-"""Cutting a live sandbox off: at once in the row, then on the cluster, and kept so until somebody releases it."""
+"""Cutting a live sandbox off: at once in the row, then on the cluster, and kept so."""
 
-import base64
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from importlib import import_module
+from datetime import timedelta
 
 import pytest
-from django.apps import apps
 
 from portal.accounts.models import User
-from portal.accounts.services import set_active
 from sandboxes.audit.models import Entry
 from sandboxes.audit.services import record, verify
 from sandboxes.cluster import freezing
 from sandboxes.cluster.driver import Cluster
-from sandboxes.cluster.kinds import kind
-from sandboxes.cluster.spec import KubeObject
-from sandboxes.errors import ConflictError, NotFoundError, RefusedError
+from sandboxes.errors import ConflictError, NotFoundError
 from sandboxes.lifecycle import (
     alarms,
     clock,
@@ -34,82 +27,21 @@ from sandboxes.lifecycle import (
 )
 from sandboxes.lifecycle.models import Alarm, Sandbox
 from sandboxes.lifecycle.phases import Phase
-from sandboxes.lifecycle.tokens import digest, index_token, last_revoked
+from tests.sandboxes.lifecycle.working import (
+    BINDING,
+    POD,
+    POLICY,
+    SECRET,
+    actions,
+    bind,
+    is_in,
+    look,
+    names,
+    pods,
+    until,
+)
 
 pytestmark = pytest.mark.django_db
-
-POLICY = kind("networking.k8s.io/v1", "NetworkPolicy")
-BINDING = kind("rbac.authorization.k8s.io/v1", "RoleBinding")
-SECRET = kind("v1", "Secret")
-POD = kind("v1", "Pod")
-
-
-def until(sandbox: Sandbox, holds: Callable[[Sandbox], object], seconds: float = 20) -> Sandbox:
-    """What worker and beat do together, until the row says so."""
-    deadline = time.monotonic() + seconds
-    while True:
-        sandbox.refresh_from_db()
-        if holds(sandbox):
-            return sandbox
-        assert time.monotonic() < deadline, f"still {sandbox.phase}: {sandbox.last_error or sandbox.failure}"
-        engine.sweep()
-        time.sleep(0.05)
-
-
-def is_in(*phases: Phase) -> Callable[[Sandbox], bool]:
-    return lambda sandbox: sandbox.phase in phases
-
-
-def look(sandbox: Sandbox) -> None:
-    """Makes it due, and lets a worker look once."""
-    Sandbox.objects.filter(pk=sandbox.pk).update(next_check_at=clock.now())
-    engine.sweep()
-    sandbox.refresh_from_db()
-
-
-def names(cluster: Cluster, sandbox: Sandbox, what: object) -> list[str]:
-    found = cluster._api.list(what, sandbox.namespace)  # type: ignore[arg-type]
-    return sorted(item["metadata"]["name"] for item in found)
-
-
-def pods(cluster: Cluster, sandbox: Sandbox) -> list[KubeObject]:
-    return list(cluster._api.list(POD, sandbox.namespace))
-
-
-def actions(sandbox: Sandbox) -> list[str]:
-    rows = Entry.objects.filter(subject=f"sandbox:{sandbox.pk}").order_by("id")
-    return [action.removeprefix("sandbox.") for action in rows.values_list("action", flat=True)]
-
-
-def secret(cluster: Cluster, sandbox: Sandbox) -> str:
-    """What its workspace gets as its environment."""
-    data = cluster._api.get(SECRET.path(sandbox.namespace, "package-index"))["data"]
-    return " ".join(base64.b64decode(value).decode() for value in data.values())
-
-
-def bind(cluster: Cluster, sandbox: Sandbox) -> None:
-    """A binding that somebody else made, without any label of ours."""
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"}
-    who = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "mallory"}
-    foreign = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": "back-door", "namespace": sandbox.namespace},
-        "roleRef": role,
-        "subjects": [who],
-    }
-    cluster._api.create(BINDING.collection(sandbox.namespace), foreign)
-
-
-@pytest.fixture
-def ready(sandbox: Sandbox) -> Sandbox:
-    return until(sandbox, is_in(Phase.READY))
-
-
-@pytest.fixture
-def isolated(ready: Sandbox, iris: User) -> Sandbox:
-    isolation.isolate(ready.pk, by=iris, reason="a package in it turned out to be malicious")
-    return until(ready, lambda sandbox: sandbox.cut_at)
 
 
 class TestAtOnce:
@@ -337,122 +269,3 @@ class TestLate:
         record(actor=None, action="sandbox.isolation_broken", subject=f"sandbox:{isolated.pk}")
         late.check()
         assert not Alarm.objects.filter(kind=late.ALARM).exists()
-
-
-class TestRelease:
-    def test_proven_anew_with_the_same_lease_and_files(
-        self, isolated: Sandbox, cluster: Cluster, iris: User
-    ) -> None:
-        expires_at = isolated.expires_at
-        (frozen,) = pods(cluster, isolated)
-        proofs = isolated.probes.count()
-        isolation.release(isolated.pk, by=iris, reason="a false alarm")
-        isolated.refresh_from_db()
-        assert (isolated.phase, isolated.index_token_digest) == (Phase.PROBING, "")
-        assert (isolated.isolated_at, isolated.isolation_reason, isolated.cut_at) == (None, "", None)
-        until(isolated, is_in(Phase.READY))
-        assert isolated.expires_at == expires_at
-        assert isolated.probes.count() == proofs + 1
-        assert isolated.index_token_digest == digest(index_token(isolated))
-        assert {"deny-all", "allow-index"} <= set(names(cluster, isolated, POLICY))
-        assert "owner" in names(cluster, isolated, BINDING)
-        assert "package-index" in names(cluster, isolated, SECRET)
-        workspace = next(pod for pod in pods(cluster, isolated) if pod["metadata"]["name"] != "probe")
-        assert workspace["metadata"]["uid"] == frozen["metadata"]["uid"]
-        assert freezing.still_running(workspace)
-        assert not Alarm.objects.filter(kind="isolated", cleared_at=None).exists()
-        entry = Entry.objects.get(action="sandbox.probing", actor=iris.username)
-        assert entry.data["reason"] == "a false alarm"
-
-    def test_its_token_is_another_and_the_old_one_stays_refused(
-        self, ready: Sandbox, cluster: Cluster, iris: User
-    ) -> None:
-        """Who took a copy of the token before the isolation has nothing by it afterwards."""
-        stolen, before = index_token(ready), secret(cluster, ready)
-        assert stolen in before
-        assert ready.index_token_digest == digest(stolen)
-        for _ in range(2):
-            isolation.isolate(ready.pk, by=iris, reason="its token was seen elsewhere")
-            until(ready, lambda sandbox: sandbox.cut_at)
-            isolation.release(ready.pk, by=iris, reason="looked into")
-            until(ready, is_in(Phase.READY))
-            fresh = index_token(ready)
-            assert fresh != stolen
-            assert ready.index_token_digest == digest(fresh)
-            assert fresh in queries.index_url(ready)
-            assert fresh in secret(cluster, ready)
-            assert stolen not in secret(cluster, ready)
-            stolen = fresh
-        assert ready.tokens_revoked == 2
-
-    def test_the_receipt_names_the_last_token_that_worked(self, isolated: Sandbox, iris: User) -> None:
-        """Isolated anew before it opened: the token that it would have had never worked."""
-        worked = last_revoked(isolated)
-        isolation.release(isolated.pk, by=iris, reason="a false alarm")
-        isolation.isolate(isolated.pk, by=iris, reason="none after all")
-        services.end(isolated.pk, by=iris)
-        until(isolated, is_in(Phase.ENDED))
-        document = isolated.receipt.document
-        assert document["revoked"]["index_token"]["sha256"] == digest(worked)
-        # It had stopped long before the end.
-        cut = Entry.objects.filter(action="sandbox.isolated").earliest("id").at
-        at = cut.astimezone(UTC).isoformat(timespec="microseconds")
-        assert document["index_token_revoked_at"] == document["revoked"]["index_token"]["at"] == at
-
-    def test_the_receipt_names_every_token_and_when_each_stopped(self, isolated: Sandbox, iris: User) -> None:
-        first = last_revoked(isolated)
-        isolation.release(isolated.pk, by=iris, reason="a false alarm")
-        until(isolated, is_in(Phase.READY))
-        second = index_token(isolated)
-        services.end(isolated.pk, by=iris)
-        until(isolated, is_in(Phase.ENDED))
-        tokens = isolated.receipt.document["revoked"]["index_tokens"]
-        assert [token["sha256"] for token in tokens] == [digest(first), digest(second)]
-        moments = [Entry.objects.get(action="sandbox.isolated").at, isolated.revoked_at]
-        assert [datetime.fromisoformat(token["at"]) for token in tokens] == moments
-
-    def test_only_what_is_isolated(self, ready: Sandbox, iris: User) -> None:
-        with pytest.raises(ConflictError, match="ready, not isolated"):
-            isolation.release(ready.pk, by=iris, reason="why not")
-
-
-def test_an_upgrade_counts_the_tokens_that_were_revoked_before_they_were_counted(
-    ready: Sandbox, iris: User
-) -> None:
-    upgrade = import_module("sandboxes.lifecycle.migrations.0004_tokens_revoked").count_revoked
-    upgrade(apps, None)
-    ready.refresh_from_db()
-    assert ready.tokens_revoked == 0  # its token works
-    stolen = index_token(ready)
-    Sandbox.objects.update(phase=Phase.ISOLATED, index_token_digest="")  # as the release before did it
-    upgrade(apps, None)
-    isolation.release(ready.pk, by=iris, reason="a false alarm")
-    until(ready, is_in(Phase.READY))
-    assert index_token(ready) != stolen
-
-
-class TestSomebodyLeaves:
-    def test_everything_they_had_is_isolated_at_once(
-        self, ready: Sandbox, alice: User, ada: User, cluster: Cluster
-    ) -> None:
-        waiting = services.open_sandbox(
-            owner=alice, profile="python", lease=timedelta(hours=1), data_class="public", tools=[], by=None
-        )
-        set_active(alice, False, by=ada)
-        ready.refresh_from_db()
-        waiting.refresh_from_db()
-        assert (ready.phase, ready.index_token_digest) == (Phase.ISOLATED, "")
-        assert ready.isolation_reason == "its owner was disabled"
-        assert waiting.phase == Phase.ENDING
-        until(ready, lambda sandbox: sandbox.cut_at)
-        assert names(cluster, ready, BINDING) == []
-
-    def test_coming_back_releases_nothing(self, ready: Sandbox, alice: User, ada: User, iris: User) -> None:
-        set_active(alice, False, by=ada)
-        with pytest.raises(RefusedError, match="owner is disabled"):
-            isolation.release(ready.pk, by=iris, reason="too early")
-        set_active(alice, True, by=ada)
-        ready.refresh_from_db()
-        assert ready.phase == Phase.ISOLATED
-        isolation.release(ready.pk, by=iris, reason="she is back")
-        until(ready, is_in(Phase.READY))

@@ -1,13 +1,6 @@
 """Quotas: reserved once, given back on the receipt, and a queue that moves by itself."""
 
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
-
 import pytest
-from django.db import connection, connections, transaction
-from django.test.utils import CaptureQueriesContext
 
 from portal.accounts.models import User
 from sandboxes.audit.models import Entry
@@ -15,45 +8,15 @@ from sandboxes.audit.services import verify
 from sandboxes.cluster.quantities import add_bytes, add_cpu
 from sandboxes.cluster.render import PROBE_CPU, PROBE_MEMORY
 from sandboxes.errors import InvalidInputError, TemporaryError
-from sandboxes.lifecycle import clock, counting, holds, offers, queries, quota, registry, services, switch
-from sandboxes.lifecycle.amounts import NO_LIMITS, Amount, Limits
+from sandboxes.lifecycle import counting, offers, queries, quota, registry, services, switch
+from sandboxes.lifecycle.amounts import NO_LIMITS, Limits
 from sandboxes.lifecycle.models import Quota, RegisteredCluster, Sandbox
 from sandboxes.lifecycle.models.quota import Scope
 from sandboxes.lifecycle.moves import move
 from sandboxes.lifecycle.phases import Phase
+from tests.sandboxes.lifecycle.wishes import HOUR, give_back, limit, phases, wish
 
 pytestmark = pytest.mark.django_db
-HOUR = timedelta(hours=1)
-
-
-def wish(owner: User, profile: str = "python", department: str | None = None) -> Sandbox:
-    return services.open_sandbox(
-        owner=owner,
-        department=owner.department if department is None else department,
-        profile=profile,
-        lease=HOUR,
-        data_class="public",
-        tools=[],
-        by=None,
-    )
-
-
-def give_back(sandbox: Sandbox) -> None:
-    """What the receipt does, in the move that closes."""
-    sandbox.refresh_from_db()
-    services.end(sandbox.pk, by=sandbox.owner)
-    sandbox.refresh_from_db()
-    assert move(sandbox, Phase.ENDED, charged=False)
-
-
-def limit(scope: Scope, subject: str, **limits: int) -> None:
-    Quota.objects.update_or_create(scope=scope, subject=subject, defaults=limits)
-
-
-def phases(*sandboxes: Sandbox) -> list[str]:
-    for sandbox in sandboxes:
-        sandbox.refresh_from_db()
-    return [sandbox.phase for sandbox in sandboxes]
 
 
 # ---- what it takes
@@ -259,103 +222,6 @@ def test_a_profile_that_grew_is_charged_anew(alice: User) -> None:
     assert sandbox.memory_mib == quota.demand(offers.profiles()["data-science"]).memory_mib
 
 
-# ---- the arithmetic
-
-
-def test_the_arithmetic_of_what_fits(alice: User) -> None:
-    Quota.objects.all().delete()
-    limit(Scope.PERSON, "", sandboxes=10)
-    limit(Scope.DEPARTMENT, "Research", memory_mib=20 * 1024)
-    wish(alice)
-    wish(alice)
-    found = quota.arithmetic(alice, "Research", "python")
-    assert (found.fits, found.position) == (True, None)
-    assert [line.text for line in found.lines] == [
-        "You: 2 of 10 sandboxes, this makes 3.",
-        "Department Research: 2.12 of 20 GiB of memory, this makes 3.19.",
-    ]
-    assert Sandbox.objects.count() == 2
-
-
-def test_the_arithmetic_of_what_does_not_fit_says_what_would_have_to_end(alice: User, bob: User) -> None:
-    Quota.objects.all().delete()
-    limit(Scope.PERSON, "", sandboxes=2)
-    limit(Scope.DEPARTMENT, "Research", sandboxes=2)
-    first, second = wish(alice), wish(alice)
-    queued = wish(bob, department="Research")
-    found = quota.arithmetic(alice, "Research", "python")
-    assert (found.fits, found.position) == (False, 2)
-    mine, departments = found.lines
-    assert mine.text == "You: 2 of 2 sandboxes, this would make 3."
-    assert mine.remedy == f"One of these would have to end: {second}, {first}."
-    assert departments.remedy == "1 of its 2 sandboxes would have to end. Those in front come first."
-    assert str(queued) not in departments.remedy
-
-
-def test_nobody_is_told_to_end_what_cannot_be_ended(alice: User, ada: User) -> None:
-    limit(Scope.PERSON, "alice", sandboxes=2)
-    kept, free = wish(alice), wish(alice)
-    holds.hold(kept.pk, until=clock.now() + timedelta(days=3), reason="A lawsuit", by=ada)
-    remedy = quota.arithmetic(alice, "", "python").lines[0].remedy
-    assert remedy == f"One of these would have to end: {free}."
-
-    holds.hold(free.pk, until=clock.now() + timedelta(days=3), reason="A lawsuit", by=ada)
-    remedy = quota.arithmetic(alice, "", "python").lines[0].remedy
-    assert remedy == f"{free}, {kept} cannot be ended now: isolated, or under legal hold."
-
-
-def test_the_arithmetic_knows_what_is_on_its_way_out(alice: User) -> None:
-    limit(Scope.PERSON, "alice", sandboxes=1)
-    services.end(wish(alice).pk, by=alice)
-    found = quota.arithmetic(alice, "", "python")
-    assert found.lines[0].remedy == "Enough of it is being torn down; it is free with the receipts."
-
-
-def test_the_arithmetic_of_what_never_fits(alice: User) -> None:
-    limit(Scope.DEPARTMENT, "Research", cpu_millis=500)
-    found = quota.arithmetic(alice, "Research", "python")
-    assert not found.fits
-    assert "An admin would have to raise the limit." in [line.remedy for line in found.lines]
-    assert not found.possible
-
-
-def test_the_arithmetic_says_when_no_cluster_takes_it(alice: User) -> None:
-    registry.distrust("simulated", reason="A seal failed.")
-    found = quota.arithmetic(alice, "Research", "python")
-    assert (found.fits, found.lines[-1].text) == (
-        False,
-        "Cluster simulated is not trusted at the moment; an admin has to look at it.",
-    )
-
-
-# ---- cost
-
-
-def test_sums_go_over_what_is_charged_by_its_index() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(
-            "EXPLAIN SELECT cluster, count(*), sum(cpu_millis) FROM lifecycle_sandbox WHERE charged GROUP BY 1"
-        )
-        plan = "\n".join(row[0] for row in cursor.fetchall())
-    assert "sandbox_charged" in plan
-
-
-def test_reserving_takes_the_same_queries_however_much_there_is(alice: User) -> None:
-    Quota.objects.all().delete()
-    wish(alice)
-    with CaptureQueriesContext(connection) as few:
-        wish(alice)
-    for sandbox in [wish(alice) for _ in range(10)]:
-        give_back(sandbox)
-    limit(Scope.PERSON, "alice", sandboxes=0)
-    for _ in range(10):
-        wish(alice)
-    with CaptureQueriesContext(connection) as many:
-        wish(alice)
-    assert len(many) <= len(few)
-
-
 # ---- admins
 
 
@@ -392,73 +258,3 @@ def test_the_overview_has_defaults_named_subjects_and_who_has_most(alice: User, 
     assert people["alice"].used.sandboxes == 2
     assert [(place.position, place.sandbox) for place in found.queue] == [(1, waits)]
     assert found.queue[0].reasons == ("alice: 2 of 2 sandboxes, this would make 3.",)
-
-
-# ---- fifty at once
-
-
-@pytest.fixture
-def in_threads(transactional_db: None) -> Iterator[ThreadPoolExecutor]:
-    """Fifty, who share the connections of the pool. The cluster is there: making it would be a queue of its own."""
-    registry.ensure_environment_cluster()
-    with ThreadPoolExecutor(50) as pool:
-        yield pool
-
-
-@pytest.mark.django_db(transaction=True)
-def test_of_fifty_at_once_for_the_last_slot_one_gets_it(alice: User, in_threads: ThreadPoolExecutor) -> None:
-    limit(Scope.DEPARTMENT, "Research", sandboxes=1)
-    people = [User.objects.create_user(f"person-{number}", department="Research") for number in range(50)]
-    together = threading.Barrier(50)
-
-    def ask(person: User) -> Sandbox:
-        try:
-            together.wait(30)
-            return wish(person)
-        finally:
-            connections.close_all()
-
-    made = list(in_threads.map(ask, people))
-    assert sorted(phases(*made)) == [Phase.PENDING] + [Phase.QUEUED] * 49
-    waiting = [each for each in made if each.phase == Phase.QUEUED]
-    assert sorted(quota.position(each) for each in waiting) == list(range(1, 50))
-    assert sum(charge.amount.sandboxes for charge in counting.charges()) == 1
-    assert verify().ok
-
-    give_back(next(each for each in made if each.phase == Phase.PENDING))
-
-    def admit(_: int) -> int:
-        try:
-            return quota.admit()
-        finally:
-            connections.close_all()
-
-    assert sum(in_threads.map(admit, range(8))) == 1
-    waiting.sort(key=lambda each: each.pk)
-    assert phases(*waiting) == [Phase.PENDING] + [Phase.QUEUED] * 48
-    assert sum(charge.amount.sandboxes for charge in counting.charges()) == 1
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_reservation_waits_for_the_one_before_it(
-    alice: User, bob: User, in_threads: ThreadPoolExecutor
-) -> None:
-    """The lock is held to the end of the transaction, so nobody counts what is about to be taken."""
-    limit(Scope.PROFILE, "python", sandboxes=1)
-
-    def ask() -> str:
-        try:
-            return wish(bob).phase
-        finally:
-            connections.close_all()
-
-    with transaction.atomic():
-        first = wish(alice)
-        other = in_threads.submit(ask)
-        with pytest.raises(TimeoutError):
-            other.result(0.5)
-    assert (first.phase, other.result(30)) == (Phase.PENDING, Phase.QUEUED)
-
-
-def test_amounts_add_up() -> None:
-    assert Amount(1, 2, 3, 4) + Amount(1, 1, 1, 1) - Amount(1) == Amount(1, 3, 4, 5)

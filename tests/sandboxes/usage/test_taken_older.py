@@ -92,12 +92,33 @@ def test_pages_of_others_do_not_count(mine: Sandbox, bob: User) -> None:
 
 
 def test_packages_of_one_name_are_held_apart_by_where_they_are_from(mine: Sandbox) -> None:
-    page(mine, 1, "2.0")
-    install(mine, 2, "1.0")
+    page(mine, 1, "2.0.0")
+    install(mine, 2, "1.0.0")
     Fetch.objects.update(ecosystem="npm")
     assert queries.taken_older(mine) == []
     Install.objects.update(ecosystem="npm")
     assert [taken.ecosystem for taken in queries.taken_older(mine)] == ["npm"]
+
+
+@pytest.mark.parametrize(
+    ("taken", "withheld", "told"),
+    [
+        ("2.0.0-next.5", "2.0.0", True),
+        ("2.0.0-next.5", "1.9.0", False),
+        ("2.0.0-next.5", "2.0.0-next.10", True),
+        ("2.0.0-1", "2.0.0", True),
+        ("2.0.0", "2.0.0-1", False),
+        ("1.9.0", "2.0.0-next.5", True),
+        ("1.9.0", "1.10.0", True),
+        ("no version", "2.0.0", False),
+    ],
+)
+def test_npms_versions_go_by_semver(mine: Sandbox, taken: str, withheld: str, told: bool) -> None:
+    page(mine, 1, withheld)
+    install(mine, 2, taken)
+    for model in (Fetch, Install):
+        model.objects.update(ecosystem="npm")
+    assert [older.version for older in queries.taken_older(mine)] == ([taken] if told else [])
 
 
 def test_what_was_refused(mine: Sandbox) -> None:

@@ -1,4 +1,4 @@
-"""Stateful sets as a real cluster keeps them: the same on both is in tests/cluster/test_contract.py."""
+"""Stateful sets as a real cluster keeps them: the same on both is in tests/cluster/test_contract_workspace.py."""
 
 from typing import Any
 

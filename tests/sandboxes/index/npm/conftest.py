@@ -17,6 +17,7 @@ from tests.sandboxes.index.conftest import PORTAL, Index, committed, database_ur
 from tests.sandboxes.index.npm.registry_server import RegistryServer, Tarball, make_tarball
 
 SHORT = "application/vnd.npm.install-v1+json"
+DAY = timedelta(days=1)
 
 
 def ago(age: timedelta) -> str:

@@ -165,7 +165,7 @@ async def test_it_is_no_larger_than_policy_allows(
     await index.rows("UPDATE index_policysetting SET most_bytes = 500000")
     await until(lambda: limited(index, registry))
     reply = await index.ask(big.path)
-    assert (reply.status, "is larger than" in reply.reason) == (502, True)
+    assert (reply.status, "is larger than" in reply.reason) == (424, True)
     assert big.digest not in index.stored
     assert big.sha256 not in await installs(index)
 

@@ -13,9 +13,10 @@ from sandboxes.errors import InvalidInputError
 from sandboxes.index.egress import config
 from sandboxes.index.egress.watch import STOPPED
 from tests.sandboxes.index.conftest import NAME, TOKEN, database_url
+from tests.sandboxes.index.egress.conftest import World
 from tests.sandboxes.index.egress_world import HOST, Host, ask, close_all, connect_head
-from tests.sandboxes.index.test_egress_proxy import World, gone, host, world  # noqa: F401 -- fixtures
-from tests.sandboxes.index.test_process import NOWHERE, PATIENCE, free_port
+from tests.sandboxes.index.processes import NOWHERE, PATIENCE
+from tests.simulator import free_port
 
 READY = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -38,7 +39,7 @@ async def when_up(port: int) -> int:
                 await asyncio.sleep(0.05)
 
 
-async def test_it_tunnels_and_writes_its_ends_down_when_stopped(world: World) -> None:  # noqa: F811
+async def test_it_tunnels_and_writes_its_ends_down_when_stopped(world: World) -> None:
     plain, port = Host(), free_port()
     await plain.start()
     await world.allow(HOST, plain.port)
