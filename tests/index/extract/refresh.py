@@ -110,7 +110,7 @@ def _compile(path: Path, date: str, *options: str) -> str:
 
 
 def _kept(filenames: list[str]) -> list[str]:
-    kept = [_first(filenames, ("any",)), *(_first(filenames, system) for system in _SYSTEMS)]
+    kept = [_first(filenames, ("none-any",)), *(_first(filenames, system) for system in _SYSTEMS)]
     return [filename for filename in kept if filename]
 
 
@@ -121,7 +121,7 @@ def _first(filenames: list[str], platform: tuple[str, ...]) -> str | None:
 def _fits(filename: str, platform: tuple[str, ...]) -> bool:
     tags = parse_wheel_filename(filename)[3]
     return any(
-        all(part in tag.platform for part in platform)
+        all(part in f"{tag.abi}-{tag.platform}" for part in platform)
         and (tag.interpreter in _INTERPRETERS or tag.abi == "abi3")
         and not tag.abi.endswith("t")
         for tag in tags
