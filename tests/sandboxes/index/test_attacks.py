@@ -3,15 +3,19 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from sandboxes.index.breaker import FAILURES
 from sandboxes.index.config import source
 from sandboxes.index.outbound import Outbound, Patience
+from sandboxes.index.reach import origin_of
 from sandboxes.index.render import own_words
+from sandboxes.index.scope import Inner
 from sandboxes.index.storage.folder import Folder
 from tests.sandboxes.index.conftest import Index, path_of
 from tests.sandboxes.index.patience import until
@@ -149,3 +153,23 @@ async def test_only_a_few_large_pages_are_read_at_a_time(
     go_on.set()
     assert [len(page.body) for page in await asyncio.gather(*reads)] == [_PAGE] * len(reads)
     await outbound.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "inside"),
+    [
+        ("http://files.corp:8080/wheels/a.whl", True),
+        ("http://files.corp:8080/other/a.whl", False),
+        ("http://files.corp:8080/wheels/../other/a.whl", False),
+        ("http://files.corp:8080/wheels/%2e%2e/other/a.whl", False),
+        ("http://files.corp/wheels/a.whl", False),
+        ("https://files.corp:8080/wheels/a.whl", False),
+        ("http://whole.corp/any/a.whl", True),
+        ("http://index.corp/any/a.whl", True),
+    ],
+)
+def test_of_a_directory_that_was_named_nothing_else_is_reached(url: str, inside: bool) -> None:
+    named = ("http://files.corp:8080/wheels", "http://whole.corp")
+    inner = Inner(replace(source("INDEX_UPSTREAM", "http://index.corp/simple/"), file_origins=named))
+    target = URL(url, encoded=True)
+    assert inner.covers(target, origin_of(target)) is inside
