@@ -12,19 +12,19 @@ _MIB: Final = 1024 * _KIB
 
 TOTAL: Final = 52 * _MIB
 
-PAGES: Final = 8 * _MIB  # projects' pages, as objects
-PAGE_BODIES: Final = 6 * _MIB  # those rendered and packed
+PAGES: Final = 12 * _MIB  # projects' pages, as objects: one of 10,000 files takes nearly all of it
+PAGE_BODIES: Final = 5 * _MIB  # those rendered and packed
 PACKUMENTS: Final = 15 * _MIB  # npm's pages, as objects: one of 10,000 versions takes nearly all of it
-PACKUMENT_BODIES: Final = 3 * _MIB
+PACKUMENT_BODIES: Final = 2 * _MIB
 VIEWS: Final = 3 * _MIB  # pages' decisions
 PACKUMENT_VIEWS: Final = 2 * _MIB
-QUICK: Final = 4 * _MIB  # whole answers, and the heads that they answer
+QUICK: Final = 3 * _MIB  # whole answers, and the heads that they answer
 ADVISORIES: Final = 1536 * _KIB
 FOUND: Final = 1 * _MIB  # files that were looked up a moment ago
 NEWEST: Final = 512 * _KIB  # digests of the pages seen last
 ABSENT: Final = 512 * _KIB  # names that are no project's; npm's as much again
 PROVENANCE: Final = 1 * _MIB
-COUNTED: Final = 4 * _MIB  # caches of small entries, by their number
+COUNTED: Final = 3 * _MIB  # caches of small entries, by their number
 READ: Final = 2 * _MIB  # versions that were read, in `lru_cache`s of 512 to 4,096 entries
 
 PARTS: Final = (

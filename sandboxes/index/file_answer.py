@@ -18,6 +18,7 @@ from aiohttp import HttpVersion11, web
 from sandboxes.errors import PetridishError
 from sandboxes.index.errors import UnavailableError
 from sandboxes.index.flight import Blob, Flight, Part, Seat
+from sandboxes.index.problems import unsatisfiable
 from sandboxes.index.ranges import Span, UnsatisfiableError, span_of
 from sandboxes.index.recorder import Received
 from sandboxes.index.storage.disk import GoneError
@@ -69,8 +70,7 @@ class FileAnswer:
         try:
             span = self._span(request)
         except UnsatisfiableError:
-            headers["Content-Range"] = f"bytes */{self.size}"
-            return web.Response(status=416, headers=headers)
+            return unsatisfiable(self.blob.what, self.size)
         status = 200
         if span is not None:
             status = 206

@@ -67,6 +67,13 @@ def unreadable(status: HTTPStatus) -> web.Response:
     return _answer(status, status.name.lower(), detail, {})
 
 
+def unsatisfiable(what: str, size: int) -> web.Response:
+    """RFC 9110, 15.5.17: a range that begins behind the end; `size` in bytes."""
+    headers = {"Content-Range": f"bytes */{size}"}
+    detail = f"{what} has {size} bytes and none of those that were asked for."
+    return _answer(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "range", detail, headers)
+
+
 def problem(error: PetridishError) -> web.Response:
     if isinstance(error, NotGivenError):
         return _refused(error)

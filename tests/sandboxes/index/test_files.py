@@ -429,6 +429,7 @@ async def test_ranges(index: Index, big: Package, stored: bool) -> None:
     assert (await index.ask(path, Range=f"bytes={len(data) - 3}-")).body == data[-3:]
     beyond = await index.ask(path, Range=f"bytes={len(data)}-")
     assert (beyond.status, beyond.headers["Content-Range"]) == (416, f"bytes */{len(data)}")
+    assert beyond.headers["Content-Type"] == "application/problem+json"
     assert (await index.ask(path, Range="bytes=0-1,4-5")).status == 200
     assert (await index.ask(path, Range="bytes=0-4", If_Range=f'"{big.sha256}"')).status == 206
     assert (await index.ask(path, Range="bytes=0-4", If_Range='"another"')).body == data

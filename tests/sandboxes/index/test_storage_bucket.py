@@ -157,7 +157,7 @@ async def test_a_bad_file_never_gets_there(
     here = await opened()
     upstream.faults[big.filename] = Fault(data=big.data[:-1] + b"!")
     with suppress(aiohttp.ClientError):  # cut: part of the answer had left when it was found out
-        assert (await here.ask(path_of(big, "big"))).status == 502
+        assert (await here.ask(path_of(big, "big"))).status == 424
     assert "<Key>" not in await objects(bucket)
 
 
