@@ -262,7 +262,7 @@ class Flight:
         """Nobody brings anything any more."""
         self._ended = True
         self._tell()
-        if self.window is None:
+        if not self._over or self._stored:
             self._close()
         else:  # nothing was kept: who was told of it and does not follow yet has it from here or not at all
             asyncio.get_running_loop().call_later(_BOARDING, self._close)

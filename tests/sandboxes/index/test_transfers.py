@@ -20,7 +20,7 @@ from sandboxes.audit.models import Entry
 from sandboxes.index import files, flight, leading, tasks, transfers
 from sandboxes.index.config import source
 from sandboxes.index.errors import UnavailableError
-from sandboxes.index.flight import LARGEST, Blob, Flight
+from sandboxes.index.flight import LARGEST, Blob, Flight, Part
 from sandboxes.index.models import Trouble
 from sandboxes.index.storage import room, window
 from sandboxes.index.storage.leases import Leases
@@ -413,3 +413,20 @@ def test_troubles_become_alarms_and_end_when_nothing_is_heard_of_them(db: None) 
 def test_beat_sends_the_task_by_its_name() -> None:
     names = {entry["task"] for entry in celery.app.conf.beat_schedule.values()}
     assert tasks.raise_alarms.name in names
+
+
+async def test_who_was_told_of_a_file_that_was_right_and_not_stored_has_it(tmp_path: Path) -> None:
+    """As when the bucket fails at the very end, while the answer is still being recorded."""
+    (tmp_path / "draft").write_bytes(b"all of it")
+    flight = Flight(Blob("0" * 64, 9, "", "demo"))
+    with (tmp_path / "draft").open("rb") as draft:
+        flight.start(draft.fileno())
+    flight.open(9)
+    flight.grow(9)
+    flight.verify()
+    flight.end()
+    assert flight.live
+    with flight.follow(lambda: True) as seat:
+        part = await seat.next()
+        assert isinstance(part, Part)
+        assert os.pread(part.file.fileno(), part.length, part.start) == b"all of it"
