@@ -29,6 +29,7 @@ from bench.world import ROOT, free_port, say
 from tests.index.clients import UV, environment
 
 _PASSWORD = "of-the-mirror"  # noqa: S105 -- of a server on loopback that lives for a minute
+_OWNER = "root"  # the user that devpi begins with
 _PINS = Path(__file__).with_name("proxpi.txt")
 _MAKING = 300  # seconds until a machine counts as one without a network
 _PATIENCE = 60  # seconds
@@ -111,11 +112,11 @@ def _devpi(folder: Path, upstream: str) -> Iterator[Peer]:
     base = f"http://127.0.0.1:{port}"
     with _server(command, folder, {}) as process:
         running.answers(port, "/+api")
-        token = _sent("POST", f"{base}/+login", {"user": "root", "password": _PASSWORD})["result"]["password"]
-        auth = base64.b64encode(f"root:{token}".encode()).decode()
+        token = _sent("POST", f"{base}/+login", {"user": _OWNER, "password": _PASSWORD})["result"]["password"]
+        auth = base64.b64encode(f"{_OWNER}:{token}".encode()).decode()
         mirror = {"type": "mirror", "mirror_url": upstream, "mirror_no_project_list": True}
-        _sent("PUT", f"{base}/root/mirror", mirror, {"X-Devpi-Auth": auth})
-        yield Peer("devpi", port, "/root/mirror/+simple", process)
+        _sent("PUT", f"{base}/{_OWNER}/mirror", mirror, {"X-Devpi-Auth": auth})
+        yield Peer("devpi", port, f"/{_OWNER}/mirror/+simple", process)
 
 
 @contextmanager

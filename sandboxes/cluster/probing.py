@@ -7,6 +7,7 @@ script as the probe's, from a pod that no policy restricts.
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -43,7 +44,7 @@ _LOG_LINES: Final = 5
 _DEAF_SECONDS: Final = 60.0
 
 
-class Probing:
+class Probing(ABC):
     """The part of `driver.Cluster` that this module holds."""
 
     name: str
@@ -51,9 +52,9 @@ class Probing:
     _simulated: bool | None
     _deaf_until: float = 0.0
 
+    @abstractmethod
     def info(self) -> ClusterInfo:
         """See `driver.Cluster`."""
-        raise NotImplementedError
 
     # ---- what is tried
 

@@ -20,6 +20,7 @@ from tests.simulator import free_port
 pytestmark = pytest.mark.django_db
 
 PASSWORD = "of-the-mirror"
+OWNER = "root"  # the user that devpi begins with
 GIVEN = {
     "webapp": "3.1",
     "router": "2.4",
@@ -49,12 +50,12 @@ def _devpi(world: World, folder: Path) -> Iterator[str]:
     options = [*data, "--host", "127.0.0.1", "--port", str(port)]
     base = f"http://127.0.0.1:{port}"
     with _process([str(binary / "devpi-server"), *options], folder, f"{base}/+api"):
-        token = _sent("POST", f"{base}/+login", {"user": "root", "password": PASSWORD})["result"]["password"]
-        auth = base64.b64encode(f"root:{token}".encode()).decode()
+        token = _sent("POST", f"{base}/+login", {"user": OWNER, "password": PASSWORD})["result"]["password"]
+        auth = base64.b64encode(f"{OWNER}:{token}".encode()).decode()
         # Our list of projects has those that somebody asked for: it is no list of what there is.
         index = {"type": "mirror", "mirror_url": f"{world.url()}/", "mirror_no_project_list": True}
-        _sent("PUT", f"{base}/root/dish", index, {"X-Devpi-Auth": auth})
-        yield f"{base}/root/dish/+simple"
+        _sent("PUT", f"{base}/{OWNER}/dish", index, {"X-Devpi-Auth": auth})
+        yield f"{base}/{OWNER}/dish/+simple"
 
 
 type Mirror = Callable[[World, Path], Any]
