@@ -102,7 +102,7 @@ class Outbound:
         self._inner = Inner(source)
         tls = _tls(source.authorities)
         self._inside = _session(aiohttp.DefaultResolver(), tls)
-        self._outside = _session(PublicResolver(aiohttp.DefaultResolver()), tls)
+        self._outside = _session(PublicResolver(aiohttp.DefaultResolver(), origin_of(URL(source.url))), tls)
         self._breakers: Lru[Origin, Breaker] = Lru(_ORIGINS)
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 

@@ -69,20 +69,27 @@ def check_listed(url: URL, hosts: tuple[str, ...]) -> None:
 class PublicResolver(AbstractResolver):
     """Gives what `inner` gives if all of it is public; a name with one foot inside is refused altogether.
 
-    Also where a company's proxy at an inside address stands for the whole internet, and the upstream index is
-    reached there too: which of the names that lead to it are meant, only an operator can say.
+    One exception: where the upstream index itself is reached at an inside address, as behind a company's
+    proxy that stands for the whole internet, other names that lead to that same address and port lead to the
+    same proxy. Loopback never counts, and credentials never go along (`scope.py`).
     """
 
-    def __init__(self, inner: AbstractResolver) -> None:
+    def __init__(self, inner: AbstractResolver, upstream: Origin) -> None:
         self._inner = inner
+        _, self._host, self._port = upstream
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         found = await self._inner.resolve(host, port, family)
-        if not all(is_public(result["host"]) for result in found):
+        inside = {result["host"] for result in found if not is_public(result["host"])}
+        if inside and not (port == self._port and inside <= await self._of_upstream(port, family)):
             raise NotAllowedError("resolves to an address that is not public")
         return found
+
+    async def _of_upstream(self, port: int, family: socket.AddressFamily) -> set[str]:
+        found = await self._inner.resolve(self._host, port, family)
+        return {result["host"] for result in found if not ipaddress.ip_address(result["host"]).is_loopback}
 
     async def close(self) -> None:
         await self._inner.close()

@@ -1,7 +1,7 @@
 """Which addresses are public, and that names are judged by all they resolve to."""
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -58,18 +58,22 @@ def test_public_literals_and_names_pass_on_to_the_resolver() -> None:
         check_literal(URL(f"https://{host}/x"))
 
 
+UPSTREAM = ("https", "index.example", 443)
+
+
 @dataclass
 class Names(AbstractResolver):
     """A name server that says what it is told to say."""
 
     addresses: list[str]
+    upstream: list[str] = field(default_factory=lambda: ["9.9.9.9"])
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         return [
             ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=0)
-            for address in self.addresses
+            for address in (self.upstream if host == UPSTREAM[1] else self.addresses)
         ]
 
     async def close(self) -> None:
@@ -78,7 +82,7 @@ class Names(AbstractResolver):
 
 async def test_a_name_is_judged_each_time_and_by_all_its_addresses() -> None:
     names = Names(["8.8.8.8"])
-    resolver = PublicResolver(names)
+    resolver = PublicResolver(names, UPSTREAM)
     assert [found["host"] for found in await resolver.resolve("files.example")] == ["8.8.8.8"]
     for addresses in (["127.0.0.1"], ["8.8.8.8", "10.0.0.1"]):
         names.addresses = addresses
@@ -118,3 +122,24 @@ def test_hosts_are_listed_by_name_or_by_what_they_are_below(host: str, listed: b
     else:
         with pytest.raises(NotListedError):
             check_listed(url, hosts)
+
+
+@pytest.mark.parametrize(
+    ("upstream", "address", "port", "allowed"),
+    [
+        (["10.0.0.9"], "10.0.0.9", 443, True),  # one proxy stands for the internet
+        (["10.0.0.9"], "10.0.0.8", 443, False),
+        (["10.0.0.9"], "10.0.0.9", 8443, False),
+        (["127.0.0.1"], "127.0.0.1", 443, False),
+        (["8.8.8.8"], "10.0.0.9", 443, False),
+    ],
+)
+async def test_what_the_upstreams_own_inside_address_stands_for(
+    upstream: list[str], address: str, port: int, allowed: bool
+) -> None:
+    resolver = PublicResolver(Names([address], upstream), UPSTREAM)
+    if allowed:
+        assert [found["host"] for found in await resolver.resolve("files.example", port)] == [address]
+    else:
+        with pytest.raises(NotAllowedError):
+            await resolver.resolve("files.example", port)

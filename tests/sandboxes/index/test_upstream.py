@@ -1,13 +1,12 @@
 """The border to the upstream: where credentials go, what is tried again, and every fault an upstream can have."""
 
 import asyncio
-import ipaddress
 import json
 import random
 import socket
 import threading
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,6 @@ from time import sleep
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from sandboxes.index import outbound
@@ -168,47 +166,6 @@ async def test_an_operator_can_name_further_directories_of_the_same_host(
         assert await fetch(made, f"{host}{path}") == WHEEL.data
     await made.close()
     assert [path for path, authorization in shown.items() if authorization] == ["/team/mirror/+f/ab/x"]
-
-
-async def test_a_name_that_leads_to_the_upstreams_inside_address_is_not_the_upstream(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """One inside address may carry many names; only those that an operator named are asked for there."""
-    asked: list[str] = []
-    looked_up: Callable[..., Awaitable[list[ResolveResult]]] = aiohttp.DefaultResolver.resolve
-
-    async def to_loopback(
-        self: AbstractResolver, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        found = await looked_up(self, "127.0.0.1", port, family)
-        return [ResolveResult(**{**each, "hostname": host}) for each in found]
-
-    async def answer(request: web.Request) -> web.Response:
-        asked.append(request.host.partition(":")[0])
-        return web.Response(body=WHEEL.data)
-
-    monkeypatch.setattr(aiohttp.DefaultResolver, "resolve", to_loopback)
-    # As if loopback were an address of the company's network.
-    monkeypatch.setattr(ipaddress.IPv4Address, "is_loopback", False)
-    app = web.Application()
-    app.router.add_get("/{rest:.*}", answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    port = runner.addresses[0][1]
-    made = Upstream(
-        replace(
-            source("INDEX_UPSTREAM", f"http://index.example:{port}/simple/"),
-            file_origins=(f"http://files.example:{port}",),
-        )
-    )
-    for host in ("index.example", "files.example"):
-        assert await fetch(made, f"http://{host}:{port}/x") == WHEEL.data
-    with pytest.raises(UpstreamError, match=NOT_ALLOWED):
-        await fetch(made, f"http://admin.example:{port}/x")
-    await made.close()
-    await runner.cleanup()
-    assert asked == ["index.example", "files.example"]
 
 
 async def test_errors_name_the_host_and_no_more(asked: Upstream, upstream: UpstreamServer) -> None:
