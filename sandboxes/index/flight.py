@@ -92,6 +92,10 @@ class Flight:
         return self.failure is None and not self._stored
 
     @property
+    def stored(self) -> bool:
+        return self._stored
+
+    @property
     def joinable(self) -> bool:
         """Whether one more can have it from its first byte on."""
         return self.window is None or self.window.start == self.disk_end

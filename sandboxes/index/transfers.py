@@ -56,6 +56,9 @@ class Transfers:
         until = monotonic() + _PATIENCE
         while not await self._store.has(blob.sha256):
             running = self._running.get(blob.sha256)
+            if running is not None and running.flight.stored:  # and gone again before all was put away
+                await asyncio.wait([running.task])
+                continue
             if running is not None and running.flight.joinable:
                 running.flight.expect(blob)
                 return running.flight

@@ -1,5 +1,6 @@
 """INDEX_STORAGE_MAX: room is made before a file is fetched, at the cost of what was used longest ago."""
 
+import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,6 +17,7 @@ from sandboxes.index.app import make_app
 from sandboxes.index.config import Config, source
 from sandboxes.index.eviction import Eviction
 from sandboxes.index.storage.folder import Folder
+from sandboxes.index.storage.leases import Lease
 from sandboxes.index.store import Store
 from tests.sandboxes.index.conftest import Index, database_url, path_of
 from tests.sandboxes.index.patience import until
@@ -193,6 +195,31 @@ async def test_a_file_that_goes_after_it_was_found_is_fetched_again(
     assert (reply.status, reply.body) == (206, whole[:100])
     assert len(evicted) == 1
     assert upstream.asked[f"/packages/{path.rpartition('/')[2]}"] == 2
+
+
+async def test_a_file_that_goes_while_its_flight_is_put_away_is_fetched_again(
+    index: Index, upstream: UpstreamServer, demo: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stored, and its flight not ended: who asks then gets neither that flight nor an error."""
+    reached, go = asyncio.Event(), asyncio.Event()
+    drop = Lease.drop
+
+    async def slow(self: Lease) -> None:
+        reached.set()
+        await go.wait()
+        await drop(self)
+
+    monkeypatch.setattr(Lease, "drop", slow)
+    assert (await index.ask(path_of(demo))).status == 200
+    await asyncio.wait_for(reached.wait(), 10)
+    await until(lambda: len(index.stored) == 1)
+    Folder(index.folder).place(demo.sha256).unlink()
+    asking = asyncio.create_task(index.ask(path_of(demo)))
+    await asyncio.sleep(0.2)
+    go.set()
+    reply = await asking
+    assert (reply.status, reply.body) == (200, demo.data)
+    assert upstream.asked[f"/packages/{demo.filename}"] == 2
 
 
 async def test_a_file_that_goes_and_cannot_be_fetched_again_is_a_readable_error(
