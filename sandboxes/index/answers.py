@@ -68,9 +68,7 @@ class Answers:
         """
         only = await self._judge.sources(subject, project)
         try:
-            arrival, _ = await asyncio.gather(
-                self._projects.arrival(project, only), self._judge.expect(project)
-            )
+            arrival = await self._projects.arrival(project, only, partial(self._judge.expect, project))
         except UnknownError:
             if only is None:
                 raise

@@ -44,7 +44,7 @@ async def make_app(config: Config, gate: Gate | None = None) -> web.Application:
         config.folder, storage=config.storage, redirect=config.storage_redirect, most=config.storage_max
     )
     upstream = Upstreams(config.sources)
-    projects = Projects(database, upstream)
+    projects = Projects(database, upstream, store.turns)
     leases = Leases(config.database_url)
     origin = WheelOrigin(store, upstream)
     transfers = Transfers(store, origin, leases, Troubles(database))
@@ -76,6 +76,7 @@ async def make_app(config: Config, gate: Gate | None = None) -> web.Application:
         await projects.close()
         await upstream.close()
         await database.close()
+        store.close()
 
     app = web.Application(middlewares=[problems])
     app.add_routes(Routes(gate, answers, Provenances(projects, judge, upstream), database).table())

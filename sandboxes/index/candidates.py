@@ -5,10 +5,11 @@ A file on a page and the same file's row give the same candidate: the row keeps 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
+import msgspec
 from packaging.version import InvalidVersion, Version
 
 from sandboxes.index.page import File, Page
@@ -19,8 +20,7 @@ _DAY: Final = len("2026-01-01")
 _NEVER: Final = datetime(3000, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Stated:
+class Stated(msgspec.Struct, frozen=True):
     """A file, and what its page says beyond it."""
 
     project: str  # normalised
@@ -75,9 +75,9 @@ def candidate(stated: Stated) -> Candidate:
         sha256=file.sha256,
         source=stated.source,
         built=file.filename.endswith(".whl"),
-        seen_at=_moment(file.seen_at) or _NEVER,
+        seen_at=_common_moment(file.seen_at) or _NEVER,
         uploaded_at=_moment(file.upload_time),
-        absent_at=_moment(file.absent_at),
+        absent_at=_common_moment(file.absent_at),
         size=file.size,
         yanked=file.yanked is not False,
     )
@@ -106,6 +106,10 @@ def _version(text: str) -> Version | None:
 def _moment(text: str | None) -> datetime | None:
     """No later than `_NEVER`: an upstream may claim the year 9999, to which no cooldown can be added."""
     return min(datetime.fromisoformat(text), _NEVER) if text else None
+
+
+# When a page was looked at is the same for most of its files.
+_common_moment = lru_cache(maxsize=256)(_moment)
 
 
 def stated_of_row(project: str, row: Mapping[str, Any], seen_at: str) -> Stated:

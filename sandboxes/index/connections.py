@@ -84,13 +84,13 @@ class Connections:
 
     def admits(self, address: str) -> bool:
         """Whether what was accepted stays; then `opened` or `given_up` has to follow, else nothing."""
-        if self.crowded(address) and not self._close_one(address):
+        if self._crowded(address) and not self._close_one(address):
             self._coming -= 1
             return False
         self._of[address] += 1
         return True
 
-    def crowded(self, address: str) -> bool:
+    def _crowded(self, address: str) -> bool:
         """Whether the next one of this address takes a search for what could make room."""
         return self._of.get(address, 0) >= self._of_one
 

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Final
 
+from msgspec.structs import replace as changed
+
 from sandboxes.index import own_names, refusals
 from sandboxes.index.book import Book
 from sandboxes.index.candidates import Stated, candidate
@@ -81,7 +83,7 @@ class Judge:
         knowledge = await self._advisor.about(edition, self.ecosystem, stated.project)
         file = knowledge.informed(self._candidate(stated), stated.replaces)
         if policy.screened:
-            file = replace(file, screening=await self._advisor.screening_of(file.sha256))
+            file = changed(file, screening=await self._advisor.screening_of(file.sha256))
         return decide(file, policy, _now())
 
     async def check(self, subject: Subject, stated: Stated) -> bool:

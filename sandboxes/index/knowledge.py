@@ -1,7 +1,9 @@
 """What screening knows of one project's files: its advisories, and verdicts that a person must see to."""
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from sandboxes.index import budget, weights
 from sandboxes.index.book import Edition

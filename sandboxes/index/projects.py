@@ -12,7 +12,7 @@ file of a later page whether it was there (`sightings.py`).
 import asyncio
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
@@ -27,11 +27,13 @@ from sandboxes.index.once import Once, seen
 from sandboxes.index.packing import packed, unpacked
 from sandboxes.index.page import FORMAT, Page
 from sandboxes.index.sightings import sighted
+from sandboxes.index.storage.turns import Turns
 from sandboxes.index.upstream import Fresh, Missing, NotModified
 from sandboxes.index.upstreams import Sources, Upstreams
 
 logger = logging.getLogger(__name__)
 
+_OTHERS = 5.0  # seconds that another process's request is waited for
 _MOST_NAMES = 10_000  # of one sandbox's list
 _IN_PLACE = 200  # files; what is done with more is done in a thread, so others go on
 _LOAD_IN_PLACE = 64 * 1024  # bytes; a larger document is parsed in a thread
@@ -78,9 +80,10 @@ class Arrival:
 
 
 class Projects:
-    def __init__(self, database: Database, upstream: Upstreams) -> None:
+    def __init__(self, database: Database, upstream: Upstreams, turns: Turns) -> None:
         self._database = database
         self._upstream = upstream
+        self._turns = turns
         self._asking: Once[tuple[str, Sources], Arrival] = Once()
         self._arriving: dict[tuple[str, Sources], Arrival] = {}  # those that are being written down
         # Of names that are no project's: until when, on `monotonic`'s clock.
@@ -102,12 +105,17 @@ class Projects:
         await arrival.kept()
         return arrival.shown
 
-    async def arrival(self, project: str, only: Sources = None) -> Arrival:
-        """As `page`, while it may still be being written down."""
+    async def arrival(
+        self, project: str, only: Sources = None, meanwhile: Callable[[], Awaitable[None]] | None = None
+    ) -> Arrival:
+        """As `page`, while it may still be being written down.
+
+        `meanwhile` is done while the upstream is waited for; what it raises is for whoever needs its result.
+        """
         arriving = self._arriving.get((project, only))
         if arriving is not None:
             return arriving
-        return await self._asking.do((project, only), lambda: self._ask(project, only))
+        return await self._asking.do((project, only), lambda: self._ask(project, only, meanwhile))
 
     async def close(self) -> None:
         await self._asking.close()
@@ -117,19 +125,53 @@ class Projects:
     async def _look_up(self, project: str) -> Known | None:
         return kept.known(await self._database.row(_SQL.row, {"name": project}), self._upstream, FORMAT)
 
-    async def _ask(self, project: str, only: Sources) -> Arrival:
+    async def _ask(
+        self, project: str, only: Sources, meanwhile: Callable[[], Awaitable[None]] | None
+    ) -> Arrival:
         known = await self._look_up(project)
+        other = asyncio.ensure_future(meanwhile()) if meanwhile is not None else None
+        try:
+            return await self._known_or_asked(project, only, known)
+        finally:
+            if other is not None:
+                await asyncio.gather(other, return_exceptions=True)
+
+    async def _known_or_asked(self, project: str, only: Sources, known: Known | None) -> Arrival:
         if known is not None and known.fresh:
             return Arrival(await self._load(project, known))
         if monotonic() < (self._absent.get((project, only)) or 0.0):
             raise _unknown(project)
-        return await self._refresh(project, only, known)
-
-    async def _refresh(self, project: str, only: Sources, known: Known | None) -> Arrival:
         if not self._upstream.asks(project, only):
             if known is None or not (known.readable and known.ours):
                 raise _unknown(project)
             return Arrival(await self._load(project, known))
+        if self._turns.take(project):
+            return await self._in_turn(project, only, known)
+        if not await self._turns.wait(project, _OTHERS):
+            return await self._refresh(project, only, known)
+        try:
+            known = await self._look_up(project)
+        except BaseException:
+            self._turns.give_back(project)
+            raise
+        return await self._in_turn(project, only, known)
+
+    async def _in_turn(self, project: str, only: Sources, known: Known | None) -> Arrival:
+        """The turn is given back when what was found is there for all processes, or nothing was."""
+        writing = None
+        try:
+            if known is not None and known.fresh:  # another process has asked meanwhile
+                return Arrival(await self._load(project, known))
+            arrival = await self._refresh(project, only, known)
+            writing = arrival.writing
+            return arrival
+        finally:
+            if writing is None:
+                self._turns.give_back(project)
+            else:
+                writing.add_done_callback(lambda _: self._turns.give_back(project))
+
+    async def _refresh(self, project: str, only: Sources, known: Known | None) -> Arrival:
         try:
             answer = await self._upstream.page(project, known.etag if known else "", only)
         except UpstreamError as error:

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from time import monotonic
 
 from sandboxes.index.client import Client
 from sandboxes.index.database import Database
@@ -67,7 +68,8 @@ class Outcome:
 
 
 # One row for each that waited. Rows are written in one order by every process, and whoever notes that a
-# sandbox is in use waits for nobody who does the same: else two batches could wait for each other.
+# sandbox is in use waits for nobody who does the same, and keeps nobody from pointing to its row (which is what
+# KEY is about): else two batches could wait for each other.
 _RECORD = """
 WITH asked AS (
     SELECT * FROM ROWS FROM (json_to_recordset(%(rows)s::json) AS (sandbox bigint, digest text, kind text,
@@ -94,12 +96,14 @@ WITH asked AS (
     SELECT id FROM lifecycle_sandbox
     WHERE id IN (SELECT sandbox FROM visitor)
       AND (last_active_at IS NULL OR last_active_at < now() - interval '1 minute')
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 ), active AS (
     UPDATE lifecycle_sandbox SET last_active_at = now() WHERE id IN (SELECT id FROM idle)
 )
 SELECT number FROM visitor"""
 
+_TURNS = 2  # of the loop in which nobody came: then nobody is about to
+_GATHERING = 0.005  # seconds
 _MOST_AT_ONCE = 256  # rows of one statement
 _MOST_WAITING = 2000  # who comes then is told to come back
 
@@ -130,12 +134,21 @@ class Recorder:
         """Until nobody waits. Who is recorded and then goes away stays recorded."""
         try:
             while self._waiting:
+                await self._gather()
                 count = min(len(self._waiting), _MOST_AT_ONCE)
                 await self._commit([self._waiting.popleft() for _ in range(count)])
         finally:
             self._writing = None
             _fail(self._waiting, UnavailableError("The index is stopping; try again."))  # told to end early
             self._waiting.clear()
+
+    async def _gather(self) -> None:
+        """Lets those come along who are at work this very moment: a statement for one costs as much as for ten."""
+        until, count = monotonic() + _GATHERING, 0
+        while count < len(self._waiting) < _MOST_AT_ONCE and monotonic() < until:
+            count = len(self._waiting)
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
 
     async def _commit(self, group: list[_Waiting]) -> None:
         try:

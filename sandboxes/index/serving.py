@@ -15,7 +15,6 @@ logger = logging.getLogger(__name__)
 
 _LINGER: Final = 3.0  # seconds in which clients may learn that their connection is about to close
 _LOOKS: Final = 60
-_AT_A_TIME: Final = 100  # connections that are accepted before anything else has its turn
 _PAUSE: Final = 1.0  # seconds until it is tried again when none could be accepted
 
 
@@ -71,29 +70,28 @@ class Serving:
             asyncio.get_running_loop().remove_reader(self._listening.fileno())
 
     def _accept(self, listening: socket.socket) -> None:
-        """Synchronous up to the task, so none is accepted and then forgotten."""
-        for _ in range(_AT_A_TIME):
-            if not self._connections.take_room():
+        """One at a time: the next is for whichever process comes first, so each has its share of many.
+
+        Synchronous up to the task, so none is accepted and then forgotten.
+        """
+        if not self._connections.take_room():
+            self._pause()
+            return
+        try:
+            client, (address, *_) = listening.accept()
+        except OSError as error:
+            self._connections.given_up()
+            if not isinstance(error, BlockingIOError | InterruptedError | ConnectionAbortedError):
+                logger.error("no connection can be accepted: %s", error)
                 self._pause()
-                return
-            try:
-                client, (address, *_) = listening.accept()
-            except OSError as error:
-                self._connections.given_up()
-                if not isinstance(error, BlockingIOError | InterruptedError | ConnectionAbortedError):
-                    logger.error("no connection can be accepted: %s", error)
-                    self._pause()
-                    asyncio.get_running_loop().call_later(_PAUSE, self._go_on)
-                return
-            if not self._connections.admits(address):
-                client.close()
-                return
-            task = asyncio.get_running_loop().create_task(self._open(client, address))
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
-            # Whether one has to make room is decided when another comes, and the others' turn is before that.
-            if self._connections.full or self._connections.crowded(address):
-                return
+                asyncio.get_running_loop().call_later(_PAUSE, self._go_on)
+            return
+        if not self._connections.admits(address):
+            client.close()
+            return
+        task = asyncio.get_running_loop().create_task(self._open(client, address))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
 
     async def _open(self, client: socket.socket, address: str) -> None:
         loop = asyncio.get_running_loop()

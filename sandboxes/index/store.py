@@ -13,6 +13,7 @@ from sandboxes.index.storage.bucket import Bucket
 from sandboxes.index.storage.draft import Draft, Drafts
 from sandboxes.index.storage.folder import Folder
 from sandboxes.index.storage.room import Room
+from sandboxes.index.storage.turns import Turns
 
 
 class Place(Protocol):
@@ -41,6 +42,7 @@ class Store:
         self._root = root
         self.place: Place = Bucket(storage, redirect=redirect) if storage else Folder(root)
         self.drafts = Drafts(root / "incoming")
+        self.turns = Turns(root / "turns")
         self.room = Room(self.drafts.folder, Eviction(root, most) if most is not None else None)
 
     def open(self) -> None:
@@ -48,7 +50,11 @@ class Store:
         self._root.mkdir(parents=True, exist_ok=True)
         self.place.open()
         self.drafts.open()
+        self.turns.open()
         self.drafts.sweep()
+
+    def close(self) -> None:
+        self.turns.close()
 
     async def size(self, sha256: str) -> int | None:
         """The stored file's size in bytes; None: not stored."""

@@ -18,6 +18,7 @@ from sandboxes.index.knowledge import Knowledge
 from sandboxes.index.lru import Lru
 from sandboxes.index.once import Once
 from sandboxes.index.page import File, Page
+from sandboxes.index.policy import rules
 from sandboxes.index.policy.decide import Decision, Verdict, decide
 from sandboxes.index.policy.facts import Ecosystem
 from sandboxes.index.policy.policy import Policy
@@ -107,12 +108,13 @@ def _decisions(
     page: Page, policy: Policy, knowledge: Knowledge, now: datetime
 ) -> list[tuple[File, Decision]]:
     before, debut = (replacements(page), debuts(page)) if knowledge.advised else ({}, {})
+    checks = rules.asked(policy)
     found = []
     for file in page.files:
         former = replaces(file, before, debut) if before else ""
         stated = Stated(page.project, file, page.source, former)
         informed = knowledge.informed(candidate(stated), stated.replaces)
-        found.append((file, decide(informed, policy, now)))
+        found.append((file, decide(informed, policy, now, checks)))
     return found
 
 

@@ -5,6 +5,7 @@ that it serves. Ends on SIGTERM, and when its parent is gone.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -36,6 +37,7 @@ async def _serve(listening: socket.socket, life: int, ready: int) -> None:
     serving = Serving(await make_app(config.read()), grace=GRACE, connections=connections)
     try:
         await serving.start(listening)
+        gc.freeze()  # what is there now stays: looking through it again and again held up everybody for moments
         os.write(ready, b".")
         os.close(ready)
         await end.wait()

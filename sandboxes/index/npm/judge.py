@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Hashable, Mapping
-from dataclasses import replace as changed
 from datetime import UTC, datetime
 from typing import Final
 
@@ -80,7 +79,7 @@ class NpmJudge(Judge):
         most = edition.rules.ruling(subject, Ecosystem.NPM, about.project).policy.most_bytes
         if most is None:
             return LARGEST
-        huge = changed(about, file=replace(about.file, size=LARGEST))
+        huge = replace(about, file=replace(about.file, size=LARGEST))
         decision = await self.decide(subject, huge)  # a waiver may have lifted the limit
         return most if any(finding.rule is Rule.SIZE for finding in decision.findings) else LARGEST
 

@@ -8,10 +8,12 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 from typing import Final
+
+from msgspec.structs import replace
 
 from sandboxes.index import refusals, weights
 from sandboxes.index.candidates import Stated, candidate
@@ -19,6 +21,7 @@ from sandboxes.index.knowledge import Knowledge
 from sandboxes.index.npm.names import Order, filename_of, order
 from sandboxes.index.npm.packument import Packument, Release
 from sandboxes.index.page import File
+from sandboxes.index.policy import rules
 from sandboxes.index.policy.decide import Decision, Verdict, decide
 from sandboxes.index.policy.facts import Candidate, Ecosystem
 from sandboxes.index.policy.policy import Policy
@@ -91,11 +94,12 @@ def make_view(
     """`stored`: by version, of those whose bytes screening has something against."""
     policy = policy.about(packument.name)
     before = packument.replaced if knowledge.advised else {}
+    checks = rules.asked(policy)
     decisions: dict[str, Decision] = {}
     for release in packument.releases:
         about = stated(packument, release, before.get(release.version, ""), stored.get(release.version))
         informed = knowledge.informed(npm_candidate(about), about.replaces)
-        decisions[release.version] = decide(informed, policy, now)
+        decisions[release.version] = decide(informed, policy, now, checks)
     refused = {v: decision for v, decision in decisions.items() if decision.verdict is Verdict.REFUSE}
     tags, message = _tags(packument, refused), _message(packument, refused, public_url)
     moments = [decision.settled_until for decision in decisions.values()]

@@ -5,7 +5,7 @@ file, then what a date will settle. A rule says in its reason what the person ca
 it opens and where to ask are said by `decide.py` for all alike.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -164,8 +164,27 @@ ALL: Final[tuple[Check, ...]] = (
 )  # fmt: skip
 
 
+# Of which policies a rule finds nothing, whatever the file.
+_SILENT: Final[Mapping[Check, Callable[[Policy], bool]]] = {
+    internal: lambda policy: not policy.internal,
+    denied: lambda policy: not policy.deny,
+    not_allowed: lambda policy: not policy.within,
+    sdist: lambda policy: policy.sdists,
+    yanked: lambda policy: policy.yanked,
+    size: lambda policy: policy.most_bytes is None,
+    vulnerable: lambda policy: policy.refuse_from is None,
+    frozen: lambda policy: policy.freeze_at is None,
+    unscreened: lambda policy: not policy.screened,
+}
+
+
+def asked(policy: Policy) -> tuple[Check, ...]:
+    """The rules that may find something, in order."""
+    return tuple(check for check in ALL if check not in _SILENT or not _SILENT[check](policy))
+
+
 def is_vouched_for(file: Candidate, policy: Policy) -> bool:
-    return _vouches(policy.allow, file)
+    return bool(policy.allow) and _vouches(policy.allow, file)
 
 
 def _vouches(entries: tuple[Listed, ...], file: Candidate) -> bool:

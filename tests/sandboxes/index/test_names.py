@@ -3,8 +3,9 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.version import InvalidVersion, Version
 
-from sandboxes.index.names import is_filename, is_project, normalise, release_of
+from sandboxes.index.names import canonical, is_filename, is_project, normalise, release_of
 
 PROJECTS = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,20}[A-Za-z0-9])?", fullmatch=True)
 
@@ -57,3 +58,16 @@ def test_releases(project: str, filename: str, version: str | None) -> None:
 def test_metadata_of_a_file_is_no_file() -> None:
     assert is_filename("demo-1.0-py3-none-any.whl")
     assert not is_filename("demo-1.0-py3-none-any.whl.metadata")
+
+
+VERSIONS = st.from_regex(
+    r"[0-9]{1,3}(\.[0-9]{1,3}){0,3}((a|b|rc|\.post|\.dev|c|-|\+)?[0-9]{1,2})?", fullmatch=True
+)
+
+
+@given(VERSIONS | st.text(max_size=8))
+def test_a_version_is_as_pep_440_writes_it(text: str) -> None:
+    try:
+        assert canonical(text) == str(Version(text))
+    except InvalidVersion:
+        assert canonical(text) == text

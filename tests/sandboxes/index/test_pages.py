@@ -14,6 +14,7 @@ from psycopg import AsyncConnection
 import sandboxes.index.projects as kept_pages
 from sandboxes.index.config import source
 from sandboxes.index.projects import Projects
+from sandboxes.index.storage.turns import Turns
 from sandboxes.index.upstreams import Upstreams
 from tests.sandboxes.index.conftest import Index, database_url
 from tests.sandboxes.index.upstream_server import UpstreamServer
@@ -124,7 +125,7 @@ async def test_upstream_is_asked_once_while_a_page_is_fresh_then_with_its_etag(
 @pytest.fixture
 async def projects(index: Index, upstream: UpstreamServer) -> AsyncIterator[Projects]:
     asked = Upstreams([source("INDEX_UPSTREAM", upstream.url)])
-    made = Projects(index.database, asked)
+    made = Projects(index.database, asked, Turns(index.folder / "turns"))
     yield made
     await made.close()
     await asked.close()

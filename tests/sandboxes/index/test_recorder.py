@@ -123,6 +123,36 @@ async def test_a_fault_of_ours_leaves_nobody_waiting_either(
     assert [type(each) for each in told] == [UnavailableError, type(None)]
 
 
+async def test_two_that_record_the_same_file_never_wait_for_each_other(
+    index: Index, database: Counting, visitor: Visitor
+) -> None:
+    """One has inserted it and is about to commit, for which it needs the sandbox's row; the other waits for it."""
+    ask, outcome = wheel(1)
+    assert outcome.received is not None
+    recorder = Recorder(database)
+    async with index.database._pool.connection() as other:
+        await other.set_autocommit(False)
+        await other.execute(
+            """INSERT INTO usage_install (sandbox_id, at, ecosystem, project, version, filename, sha256, size, client)
+            VALUES (%s, now(), 'pypi', 'demo', '1.0', %s, %s, 1, '')""",
+            [visitor.sandbox, ask.filename, outcome.received.sha256],
+        )
+        recording = asyncio.create_task(recorder.record(visitor, CLIENT, ask, outcome))
+        await until(lambda: _waits_for_a_lock(index))
+        await other.commit()
+        await other.set_autocommit(True)
+    await asyncio.wait_for(recording, timeout=30)
+    assert committed(Install.objects.count) == 1
+
+
+async def _waits_for_a_lock(index: Index) -> bool:
+    return bool(
+        await index.rows(
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+    )
+
+
 async def test_told_to_end_in_the_middle_nobody_waits_for_ever(
     index: Index, database: Counting, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

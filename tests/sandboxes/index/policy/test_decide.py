@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as changed
 
+from sandboxes.index.policy import rules
 from sandboxes.index.policy.decide import Verdict, decide
 from sandboxes.index.policy.facts import Candidate, Ecosystem, Known, Screening, Severity
 from sandboxes.index.policy.patterns import parse
@@ -97,7 +99,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str | None]] = [
     ("file", "policy", "rule"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
 def test_what_each_rule_says(file: dict[str, Any], policy: dict[str, Any], rule: str | None) -> None:
-    decision = decide(replace(OLD, **file), Policy(**policy), NOW)
+    decision = decide(changed(OLD, **file), Policy(**policy), NOW)
     assert [finding.rule.value for finding in decision.findings] == ([rule] if rule else [])
     assert decision.allowed is (rule is None)
 
@@ -109,11 +111,11 @@ def test_every_rule_is_in_the_table() -> None:
 def test_holding_is_not_refusing() -> None:
     unscreened = decide(OLD, Policy(screened=True), NOW)
     assert unscreened.verdict is Verdict.HOLD
-    assert decide(replace(OLD, built=False), Policy(screened=True), NOW).verdict is Verdict.REFUSE
+    assert decide(changed(OLD, built=False), Policy(screened=True), NOW).verdict is Verdict.REFUSE
 
 
 def test_all_that_speaks_against_it_is_told_gravest_first() -> None:
-    file = replace(OLD, built=False, uploaded_at=NOW - DAY, advisories=(HOLE,))
+    file = changed(OLD, built=False, uploaded_at=NOW - DAY, advisories=(HOLE,))
     decision = decide(file, Policy(deny=listed("demo")), NOW)
     assert [each.rule.value for each in decision.findings] == ["denied", "sdist", "vulnerable", "cooldown"]
     assert decision.until is None  # for only one of them ends by itself
@@ -121,7 +123,7 @@ def test_all_that_speaks_against_it_is_told_gravest_first() -> None:
 
 
 def test_when_it_opens() -> None:
-    decision = decide(replace(OLD, uploaded_at=NOW - 2 * DAY), Policy(), NOW)
+    decision = decide(changed(OLD, uploaded_at=NOW - 2 * DAY), Policy(), NOW)
     assert decision.until == decision.settled_until == NOW + 5 * DAY
 
 
@@ -140,18 +142,18 @@ def test_when_it_opens() -> None:
 )
 def test_what_a_waiver_lifts(changes: dict[str, Any], lifted: bool) -> None:
     policy = Policy(waivers=(waiver("cooldown", **changes) if "rule" not in changes else waiver(**changes),))
-    decision = decide(replace(OLD, uploaded_at=NOW - DAY), policy, NOW)
+    decision = decide(changed(OLD, uploaded_at=NOW - DAY), policy, NOW)
     assert decision.allowed is lifted
     assert [finding.rule for finding, _ in decision.waived] == ([Rule.COOLDOWN] if lifted else [])
 
 
 def test_a_waived_file_is_looked_at_again_when_the_waiver_ends() -> None:
-    decision = decide(replace(OLD, uploaded_at=NOW), Policy(waivers=(waiver("cooldown"),)), NOW)
+    decision = decide(changed(OLD, uploaded_at=NOW), Policy(waivers=(waiver("cooldown"),)), NOW)
     assert decision.settled_until == NOW + DAY
 
 
 # A file and a policy against which each rule, and no other, speaks.
-AGAINST = {rule: (replace(OLD, **file), Policy(**policy)) for _, file, policy, rule in CASES if rule}
+AGAINST = {rule: (changed(OLD, **file), Policy(**policy)) for _, file, policy, rule in CASES if rule}
 APPROVERS = {Rule.SDIST, Rule.YANKED, Rule.SIZE, Rule.VULNERABLE, Rule.FROZEN, Rule.COOLDOWN}
 
 
@@ -179,7 +181,7 @@ def test_a_decision_says_who_can_open_it(rule: Rule) -> None:
 
 
 def test_what_will_be_screened_yet_is_no_obstacle_to_a_waiver() -> None:
-    decision = decide(replace(OLD, uploaded_at=NOW - DAY), Policy(screened=True), NOW)
+    decision = decide(changed(OLD, uploaded_at=NOW - DAY), Policy(screened=True), NOW)
     assert [each.rule for each in decision.findings] == [Rule.COOLDOWN, Rule.UNSCREENED]
     assert (decision.to_waive, decision.waivable, decision.needs_admin) == ((Rule.COOLDOWN,), True, False)
     assert decision.until == NOW + 6 * DAY
@@ -250,6 +252,11 @@ policies = st.builds(
 )  # fmt: skip
 
 
+@given(files, policies, times)
+def test_what_is_not_asked_would_have_found_nothing(file: Candidate, policy: Policy, now: datetime) -> None:
+    assert decide(file, policy, now, rules.asked(policy)) == decide(file, policy, now)
+
+
 @given(files, policies, policies, times)
 def test_a_profile_is_never_milder_than_the_floor(
     file: Candidate, floor: Policy, profile: Policy, now: datetime
@@ -284,6 +291,6 @@ def test_nothing_that_takes_an_admin_opens_by_less(file: Candidate, policy: Poli
 @given(files, policies, times)
 def test_more_knowledge_against_it_never_opens_it(file: Candidate, policy: Policy, now: datetime) -> None:
     if not decide(file, policy, now).allowed:
-        assert not decide(replace(file, advisories=(*file.advisories, MALWARE)), policy, now).allowed
+        assert not decide(changed(file, advisories=(*file.advisories, MALWARE)), policy, now).allowed
         if file.released_at <= now:
-            assert not decide(replace(file, uploaded_at=None, seen_at=now), policy, now).allowed
+            assert not decide(changed(file, uploaded_at=None, seen_at=now), policy, now).allowed
