@@ -4,8 +4,12 @@ Advisories are written by `advisories.py` only, in bulk; the index process reads
 statements in `lookup.py`. Whoever changes the columns changes those too.
 """
 
+from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models.functions import Now
+
+from sandboxes.lifecycle.models import Sandbox
 
 
 class Advisory(models.Model):
@@ -66,12 +70,118 @@ class Feed(models.Model):
 
 
 class Verdict(models.Model):
-    """What screening thinks of some bytes, wherever they come from."""
+    """What screening thinks of some bytes, wherever they come from; and what a person decided about them.
+
+    A person's decision stays with the bytes, whatever a later scan finds.
+    """
 
     sha256 = models.CharField(max_length=64, primary_key=True)  # hex
     state = models.TextField()  # `words.Screening`
     reason = models.TextField(blank=True)
-    at = models.DateTimeField()
+    at = models.DateTimeField()  # when it was screened last
+    # As what they were first asked for.
+    ecosystem = models.TextField(blank=True, default="")
+    project = models.TextField(blank=True, default="")
+    version = models.TextField(blank=True, default="")
+    filename = models.TextField(blank=True, default="")
+    level = models.TextField(blank=True, default="")  # `findings.Level`
+    score = models.IntegerField(default=0)
+    findings = models.JSONField(default=list)  # `findings.Found`, as dictionaries
+    scanned_by = models.IntegerField(default=0)  # `scanner.VERSION` of what looked; 0: nothing did
+    former_sha256 = models.TextField(blank=True, default="")  # of the release that it was compared with
+    seconds = models.FloatField(default=0)  # that the scan took
+    decision = models.TextField(blank=True, default="")  # "released" or "blocked"; empty: nobody decided
+    decision_reason = models.TextField(blank=True, default="")
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
+    )
+    decided_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["at"], name="verdict_to_decide", condition=models.Q(state="held", decision="")
+            ),
+            models.Index(fields=["scanned_by", "-at"], name="verdict_by_version"),
+            models.Index(fields=["ecosystem", "project", "-at"], name="verdict_project"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.sha256}: {self.state}"
+
+
+class Job(models.Model):
+    """Bytes in the index's storage that are to be screened: for somebody who waits, or again."""
+
+    sha256 = models.CharField(max_length=64, primary_key=True)  # hex
+    ecosystem = models.TextField()
+    project = models.TextField()
+    version = models.TextField()
+    filename = models.TextField()
+    # What the scan is told beyond the bytes: see `package.Facts`.
+    facts = models.JSONField(default=dict)
+    urgent = models.BooleanField(default=True)  # a client waits; else it is screened again
+    weight = models.BigIntegerField(default=0)  # among those that nobody waits for: more comes first
+    wanted_at = models.DateTimeField(db_default=Now())
+    attempts = models.IntegerField(default=0)
+    leased_until = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["-urgent", "-weight", "wanted_at"], name="job_next")]
+
+    def __str__(self) -> str:
+        return self.filename
+
+
+class Scale(models.Model):
+    """How findings become a level: one row, which an admin edits; none: `scoring.DEFAULT`."""
+
+    points = models.JSONField()  # {ability: {threat: points}}
+    note = models.IntegerField()  # points from which on
+    warn = models.IntegerField()
+    hold = models.IntegerField()
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(pk=1), name="one_scale")]
+
+    def __str__(self) -> str:
+        return f"note {self.note}, warn {self.warn}, hold {self.hold}"
+
+
+class Reaction(models.Model):
+    """What is done with a live sandbox that an advisory of this kind turns out to affect."""
+
+    kind = models.TextField(primary_key=True)  # "malicious", or a severity in lower case
+    action = models.TextField()  # `exposure.Action`
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.action}"
+
+
+class Exposure(models.Model):
+    """An advisory that affects what a sandbox received, and what was done about it. Never deleted."""
+
+    advisory = models.ForeignKey(Advisory, on_delete=models.PROTECT, related_name="exposures")
+    sandbox = models.ForeignKey(Sandbox, on_delete=models.PROTECT, related_name="exposures")
+    found_at = models.DateTimeField(db_default=Now())
+    live = models.BooleanField()  # whether the sandbox was, when it was found
+    action = models.TextField()  # `exposure.Action`: what was to be done
+    acted_at = models.DateTimeField(null=True)
+    error = models.TextField(blank=True, default="")
+    closed_at = models.DateTimeField(null=True)
+    closed_why = models.TextField(blank=True, default="")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["advisory", "sandbox"], name="exposure_once")]
+        indexes = [
+            models.Index(
+                fields=["found_at"],
+                name="exposure_to_act",
+                condition=models.Q(acted_at__isnull=True, closed_at__isnull=True),
+            ),
+            models.Index(fields=["sandbox", "-found_at"], name="exposure_of_sandbox"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.advisory_id} in {self.sandbox_id}"
