@@ -40,7 +40,7 @@ class Member(Protocol):
     def size(self) -> int: ...
 
     def read(self, most: int = ...) -> bytes:
-        """Its bytes, no more than `most`. Raises `archives.LimitError` when the archive lies or all limits are used up."""
+        """Its bytes, no more than `most`. Raises `archives.LimitError` when the archive lies, or is too much."""
 
     def text(self, most: int = ...) -> str:
         """The same as UTF-8; what is none of it is replaced."""
