@@ -55,11 +55,22 @@ app.conf.update(
         "end-egress": _every(5.0, "sandboxes.lifecycle.tasks.end_egress"),
         "sweep-orphans": _every(30.0, "sandboxes.lifecycle.tasks.sweep_orphans"),
         "index-alarms": _every(30.0, "sandboxes.index.tasks.raise_alarms"),
+        "screening-alarm": _every(30.0, "sandboxes.index.tasks.watch_screening"),
+        "expose": _every(5.0, "sandboxes.screening.tasks.expose"),
         "close-break-glass": _every(30.0, "portal.approvals.tasks.close_break_glass"),
+        "refresh-feeds": _every(60.0, "sandboxes.screening.tasks.refresh_feeds"),
+        "take-inventories": _every(10.0, "sandboxes.usage.tasks.take_inventories"),
         "seal-fetches": _every(60.0, "sandboxes.usage.tasks.seal_fetches"),
         "anchor-ledger": _every(60.0, "sandboxes.audit.tasks.anchor"),
     },
 )
 app.autodiscover_tasks(
-    ["portal.approvals", "sandboxes.audit", "sandboxes.index", "sandboxes.lifecycle", "sandboxes.usage"]
+    [
+        "portal.approvals",
+        "sandboxes.audit",
+        "sandboxes.index",
+        "sandboxes.lifecycle",
+        "sandboxes.screening",
+        "sandboxes.usage",
+    ]
 )

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from portal import env_engine
+from portal import env_engine, env_screening
 from portal.env_engine import Engine
+from portal.env_screening import Feeds
 from sandboxes.errors import InvalidInputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -92,6 +93,7 @@ class Environment:
     oidc: Oidc | None
     saml: Saml | None
     engine: Engine
+    feeds: Feeds
     secrets: Secrets
 
     @property
@@ -146,6 +148,7 @@ def read(environ: Mapping[str, str] = os.environ) -> Environment:
         oidc=_oidc(environ),
         saml=_saml(environ),
         engine=env_engine.read(environ),
+        feeds=env_screening.read(environ),
         secrets=_secrets(environ, data_dir),
     )
 

@@ -26,6 +26,8 @@ class Engine:
     egress_proxy_port: int  # 0: no egress proxy
     egress_proxy_url: str  # where sandboxes find it; empty: INDEX_URL's host and the port
     egress_inside: Mapping[str, tuple[str, ...]]  # EGRESS_INSIDE: hosts the proxy may reach though not public
+    inventory_every: timedelta  # INVENTORY_EVERY: how often what is installed in an open sandbox is looked at
+    honeytoken_action: str  # HONEYTOKEN_ACTION: what follows when a planted credential is used
 
 
 def read(environ: Mapping[str, str]) -> Engine:
@@ -42,6 +44,8 @@ def read(environ: Mapping[str, str]) -> Engine:
         egress_proxy_port=_proxy_port(environ.get("EGRESS_PROXY_PORT") or "8082"),
         egress_proxy_url=environ.get("EGRESS_PROXY_URL", "").rstrip("/"),
         egress_inside=parse_inside(environ.get("EGRESS_INSIDE", "")),
+        inventory_every=_duration(environ, "INVENTORY_EVERY", "P1D"),
+        honeytoken_action=_action(environ.get("HONEYTOKEN_ACTION") or "alarm"),
     )
 
 
@@ -79,6 +83,12 @@ def _targets(text: str) -> tuple[tuple[str, str, int], ...]:
         if part:
             found.append((name, *_address("PROBE_TARGETS", address)))
     return tuple(found)
+
+
+def _action(text: str) -> str:
+    if text not in ("alarm", "isolate"):
+        raise InvalidInputError(f"HONEYTOKEN_ACTION is {text!r}; set it to alarm or isolate.")
+    return text
 
 
 def _proxy_port(text: str) -> int:

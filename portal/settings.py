@@ -189,7 +189,11 @@ PROBE_TARGETS = ENV.engine.probe_targets
 OBSERVE_EVERY = ENV.engine.observe_every
 ORPHAN_GRACE = ENV.engine.orphan_grace
 STUCK_AFTER = ENV.engine.stuck_after
+INVENTORY_EVERY = ENV.engine.inventory_every
+HONEYTOKEN_ACTION = ENV.engine.honeytoken_action
 EGRESS_PROXY_URL = ENV.egress_proxy_url  # empty: there is no egress proxy
+SCREENING_FEEDS = ENV.feeds
+INDEX_FILES = ENV.data_dir / "index"  # the index's storage, where it is a folder of this machine
 
 # Celery: the queue is a hint; see portal/celery.py.
 CELERY_BROKER_URL = ENV.broker_url

@@ -22,7 +22,7 @@ NOWHERE = "http://127.0.0.1:9/simple/"
 READY = "Petridish is ready: "
 CHILDREN = (
     "simulator", "uvicorn", "sandboxes.index", "sandboxes.index.egress", "queue worker", "queue beat",
-    "sandboxes.lifecycle.watcher",
+    "sandboxes.lifecycle.watcher", "sandboxes.index.screening",
 )  # fmt: skip
 
 

@@ -11,8 +11,11 @@ from tests.plugin import ROOT
 READERS = (
     "portal/env.py",
     "portal/env_engine.py",
+    "portal/env_screening.py",
     "sandboxes/index/config.py",
     "sandboxes/index/egress/config.py",
+    "sandboxes/index/screening/config.py",
+    "sandboxes/screening/environment.py",
 )
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _SETTING = re.compile(r"\b(?:[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|PORT|BIND|KUBECONFIG)\b")

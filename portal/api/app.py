@@ -17,7 +17,21 @@ from ninja.parser import Parser
 from ninja.renderers import JSONRenderer
 from ninja.responses import NinjaJSONEncoder
 
-from portal.api import audit, egress, kept_back, policy, problems, reports, requests, sandboxes, waivers
+from portal.api import (
+    advisories,
+    audit,
+    egress,
+    exposure,
+    kept_back,
+    policy,
+    problems,
+    reports,
+    requests,
+    run_time,
+    sandboxes,
+    verdicts,
+    waivers,
+)
 from portal.api.operations import router as operations_router
 
 _DESCRIPTION = (
@@ -96,7 +110,12 @@ api.add_router("/sandboxes", sandboxes.router)
 api.add_router("/sandboxes", operations_router)
 api.add_router("/sandboxes", egress.router)
 api.add_router("/sandboxes", kept_back.router)
+api.add_router("/sandboxes", run_time.router)
+api.add_router("/sandboxes", exposure.of_sandboxes)
+api.add_router("/exposure", exposure.router)
 api.add_router("/waivers", waivers.router)
 api.add_router("/policy", policy.router)
+api.add_router("/advisories", advisories.router)
+api.add_router("/verdicts", verdicts.router)
 api.add_router("/reports", reports.router)
 api.add_router("/audit", audit.router)

@@ -69,7 +69,7 @@ def newest[M: Model](
     return found
 
 
-def link_next(request: HttpRequest, response: HttpResponse, **changed: int) -> None:
+def link_next(request: HttpRequest, response: HttpResponse, **changed: int | str) -> None:
     """Points at the same list with these parameters changed."""
     query = request.GET.copy()
     for name, value in changed.items():

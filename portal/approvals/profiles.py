@@ -13,4 +13,10 @@ def all_profiles() -> dict[str, Profile]:
     return load_profiles(settings.TEMPLATES_ROOT, settings.WORKSPACE_IMAGE or None)
 
 
-__all__ = ["Profile", "all_profiles"]
+def own_packages(name: str) -> tuple[str, ...]:
+    """What a workspace of that profile installs by itself; nothing, when it is offered no more."""
+    profile = all_profiles().get(name)
+    return tuple(profile.packages) if profile else ()
+
+
+__all__ = ["Profile", "all_profiles", "own_packages"]

@@ -14,6 +14,7 @@ from sandboxes.lifecycle.holds import held
 from sandboxes.lifecycle.models import EgressException, Sandbox
 from sandboxes.lifecycle.phases import LIVE, Phase
 from sandboxes.lifecycle.queries import live_count
+from sandboxes.screening import held as held_files
 
 _RECENT = 5
 
@@ -87,8 +88,9 @@ def queue(*, text: str = "", profile: str = "") -> QuerySet[Request]:
 
 
 def queue_count() -> int:
-    """Of requests and waivers."""
-    return Request.objects.filter(state=State.PENDING).count() + waiver_queries.waiting().count()
+    """Of requests, waivers and held files."""
+    asked = Request.objects.filter(state=State.PENDING).count() + waiver_queries.waiting().count()
+    return asked + held_files.waiting().count()
 
 
 def history(person: User) -> History:

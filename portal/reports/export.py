@@ -53,8 +53,8 @@ def json_lines(objects: Iterable[Mapping[str, object]]) -> Iterator[str]:
     yield "[]" if separator == "[" else "]"
 
 
-class TextStream(StreamingHttpResponse):
-    """Sends lines as they come, under WSGI and ASGI, holding one block in memory.
+class Stream(StreamingHttpResponse):
+    """Sends blocks as they come, under WSGI and ASGI, holding one in memory.
 
     Django would read a synchronous iterator to its end before an ASGI server
     sends the first byte. Here each block is fetched on the request's own thread,
@@ -62,9 +62,9 @@ class TextStream(StreamingHttpResponse):
     """
 
     def __init__(
-        self, lines: Iterable[str], *, content_type: str, headers: Mapping[str, str] | None = None
+        self, blocks: Iterable[bytes], *, content_type: str, headers: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__(_blocks(lines), content_type=content_type, headers=dict(headers or {}))
+        super().__init__(blocks, content_type=content_type, headers=dict(headers or {}))
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
         blocks = iter(self)
@@ -72,10 +72,23 @@ class TextStream(StreamingHttpResponse):
             yield block
 
 
+class TextStream(Stream):
+    """Sends lines, a block of them at a time."""
+
+    def __init__(
+        self, lines: Iterable[str], *, content_type: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(_blocks(lines), content_type=content_type, headers=headers)
+
+
 def attachment(lines: Iterable[str], filename: str, *, content_type: str) -> TextStream:
     """A file to keep, under this name."""
-    disposition = content_disposition_header(True, filename) or "attachment"
-    return TextStream(lines, content_type=content_type, headers={"Content-Disposition": disposition})
+    return TextStream(lines, content_type=content_type, headers=kept_as(filename))
+
+
+def kept_as(filename: str) -> dict[str, str]:
+    """The header that makes a browser keep it as a file of this name."""
+    return {"Content-Disposition": content_disposition_header(True, filename) or "attachment"}
 
 
 class _Echo:

@@ -26,6 +26,7 @@ def services(environment: Environment, environ: Mapping[str, str]) -> list[Spec]
     return [
         _web(environment, environ),
         _index(environment, environ),
+        _screening(environment, environ),
         *([_egress(environment, environ)] if environment.engine.egress_proxy_port else []),
         _queue(environment, environ, "worker"),
         _queue(environment, environ, "beat"),
@@ -56,6 +57,19 @@ def _index(environment: Environment, environ: Mapping[str, str]) -> Spec:
         environ=environ,
         log=_log(environment, "index"),
         ready=partial(_answers, answering(environment.index_bind), environment.index_port, "/readyz"),
+    )
+
+
+def _screening(environment: Environment, environ: Mapping[str, str]) -> Spec:
+    """Beside the index, on its folder: what it stored is scanned before it is given."""
+    ready_file = environment.data_dir / "run" / "screening.ready"
+    return Spec(
+        name="screening",
+        command=["sandboxes.index.screening", str(ready_file)],
+        environ=environ,
+        log=_log(environment, "screening"),
+        ready=ready_file.exists,
+        ready_file=ready_file,
     )
 
 

@@ -21,6 +21,21 @@ _OPERATE = frozenset(
         *("package_policy", "profile_policy", "policy_change", "policy_reset", "policy_list"),
     }
 )
+_SCREENING = frozenset(
+    {
+        *(
+            "advisory",
+            "advisory_withdraw",
+            "declare",
+            "declare_preview",
+            "held",
+            "held_file",
+            "held_file_decide",
+        ),
+        *("scale", "scale_preview", "scale_change", "scale_restore"),
+        *("exposures", "exposed", "reactions", "reactions_change"),
+    }
+)
 # Label, URL name, permission, and the screens below it; a screen below several belongs to the last that is open.
 _NAV: tuple[tuple[str, str, Permission, frozenset[str]], ...] = (
     ("Home", "home", Permission.REQUEST_SANDBOX, frozenset({"sandbox", "sandboxes", "request"})),
@@ -33,6 +48,7 @@ _NAV: tuple[tuple[str, str, Permission, frozenset[str]], ...] = (
     ),
     ("Sandboxes", "sandboxes", Permission.SEE_ALL_SANDBOXES, frozenset({"sandbox"})),
     ("Report", "report", Permission.READ_REPORTS, frozenset()),
+    ("Screening", "advisories", Permission.SEE_ALARMS, _SCREENING),
     ("Alarms", "alarms", Permission.SEE_ALARMS, frozenset()),
     ("Ledger", "ledger", Permission.READ_LEDGER, frozenset({"ledger_verify"})),
     ("Operate", "engine", Permission.OPERATE, _OPERATE),

@@ -1,4 +1,4 @@
-"""The queue: requests that wait for an approver, oldest first."""
+"""The queue: requests, waivers and held files that wait for an approver, oldest first."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,13 +15,16 @@ from portal.accounts.permissions import Permission
 from portal.approvals import queries, waiver_queries
 from portal.approvals.models import Request, State
 from portal.approvals.profiles import all_profiles
+from portal.web import held as held_files
 from portal.web.respond import cursor, page, search_text, slice_of
 from portal.web.waiver_lines import Line, lines
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import LIVE
+from sandboxes.screening import held
 
 PAGE: Final = 20
 MOST_WAIVERS: Final = 100
+MOST_HELD: Final = 100
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,14 @@ class Brief:
 
 @dataclass(frozen=True)
 class Item:
-    """What waits: a request or a waiver."""
+    """What waits: a request, a waiver or a held file."""
 
     at: datetime
     own: bool
     request: Request | None = None
     brief: Brief = Brief()
     waiver: Line | None = None
+    held: held_files.Line | None = None
 
 
 @require(Permission.DECIDE_REQUESTS)
@@ -57,7 +61,9 @@ def queue(request: HttpRequest) -> HttpResponse:
     briefs = _briefs(one.requester for one in shown)
     me = person(request)
     context = {
-        "items": _items(me, shown, _waivers(text, profile) if not after else [], briefs),
+        "items": _items(me, shown, briefs, _waivers(text, profile), _held(me, text, profile))
+        if not after
+        else _items(me, shown, briefs),
         "next": shown[-1].pk if more else None,
         "after": after,
         "text": text,
@@ -72,15 +78,26 @@ def _waivers(text: str, profile: str) -> list[Line]:
     return lines(waiver_queries.waiting(text=text, profile=profile)[:MOST_WAIVERS])
 
 
+def _held(me: User, text: str, profile: str) -> list[Item]:
+    """As waivers; by profile those that a sandbox of that profile waits for."""
+    found = held_files.lines(me, held.waiting(text)[:MOST_HELD])
+    wanted = [one for one in found if not profile or any(box.profile == profile for box in one.waits)]
+    return [Item(one.row.at, one.own, held=one) for one in wanted]
+
+
 def _items(
-    me: User, requests: Iterable[Request], waivers: Iterable[Line], briefs: Mapping[int, Brief]
+    me: User,
+    requests: Iterable[Request],
+    briefs: Mapping[int, Brief],
+    waivers: Iterable[Line] = (),
+    files: Iterable[Item] = (),
 ) -> list[Item]:
     found = [
         Item(one.created_at, one.requester_id == me.pk, one, briefs.get(one.requester_id, Brief()))
         for one in requests
     ]
     found += [Item(one.row.asked_at, one.row.asked_by_id == me.pk, waiver=one) for one in waivers]
-    return sorted(found, key=lambda item: item.at)
+    return sorted([*found, *files], key=lambda item: item.at)
 
 
 def _briefs(people: Iterable[User]) -> Mapping[int, Brief]:

@@ -18,7 +18,17 @@ from portal.approvals import queries, services
 from portal.approvals.durations import parse_duration
 from portal.approvals.models import Kind, Request, State
 from portal.approvals.profiles import all_profiles
-from portal.web import egress, operations, packages, pausing, receipts
+from portal.web import (
+    egress,
+    exposures,
+    honeytokens,
+    inventory,
+    operations,
+    packages,
+    pausing,
+    receipts,
+    run_time,
+)
 from portal.web.respond import cursor, fingerprint, page, posts_of, slice_of, translated, unchanged
 from sandboxes.audit.models import Entry
 from sandboxes.audit.queries import about
@@ -132,6 +142,10 @@ def _version(me: User, sandbox: Sandbox) -> str:
         list(sandbox.steps.filter(ended_at=None).values_list("pk", "tries", "error")),
         egress.version(sandbox),
         packages.version(sandbox),
+        exposures.version(sandbox),
+        run_time.version(sandbox),
+        honeytokens.version(sandbox),
+        inventory.version(sandbox),
         _newest(about(f"sandbox:{sandbox.pk}").order_by("-id").values_list("pk", flat=True)),
         list(sandbox.requests.order_by("-id").values_list("pk", "state")[:MOST_REQUESTS]),
     )
@@ -157,6 +171,10 @@ def _context(request: HttpRequest, sandbox: Sandbox, version: str) -> dict[str, 
         "operations": operations.shown(me, sandbox),
         "egress": egress.shown(me, sandbox),
         "packages": packages.shown(sandbox),
+        "exposed": exposures.shown(me, sandbox),
+        "run_time": run_time.shown(sandbox),
+        "honeytokens": honeytokens.shown(sandbox),
+        "inventory": inventory.shown(sandbox),
         **_seal(sandbox),
         "log": list(sandbox.steps.order_by("id")[:MOST_STEPS]),
         "installs": installs,

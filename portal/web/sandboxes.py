@@ -13,6 +13,7 @@ from portal.approvals import queries
 from portal.web.respond import cursor, page, search_text, slice_of
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import GOING, LIVE, OVER, Phase
+from sandboxes.usage import run_time
 
 PAGE: Final = 50
 SHOW: Final = {"live": "Live", "over": "Over", "failed": "Failed", "all": "All"}
@@ -32,8 +33,9 @@ def sandboxes(request: HttpRequest) -> HttpResponse:
     if before := cursor(request, "before"):
         rows = rows.filter(pk__lt=before)
     found, more = slice_of(list(rows.order_by("-id")[: PAGE + 1]), PAGE)
+    counts = {} if mine else run_time.recent(row.pk for row in found)
     context = {
-        "rows": found,
+        "rows": [(row, counts.get(row.pk)) for row in found],
         "next": found[-1].pk if more else None,
         "before": before,
         "show": show,

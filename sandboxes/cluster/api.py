@@ -8,7 +8,7 @@ asked, which may let it wait or send it away.
 
 import ipaddress
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, Self
@@ -19,6 +19,7 @@ import yaml
 from kubernetes import client as kube
 from kubernetes import config as kube_config
 
+from sandboxes.cluster.executing import HandshakeError, output
 from sandboxes.cluster.kinds import Kind
 from sandboxes.cluster.kubeconfig import inline
 from sandboxes.cluster.pacing import Pacer, moment, retry_after, unhurried
@@ -136,6 +137,18 @@ class Api:
         """The end of a container's log."""
         query = {"container": container, "tailLines": str(lines), "limitBytes": str(_LOG_BYTES)}
         return self._request("GET", f"{path}/log", query, accept="*/*").decode(errors="replace")
+
+    def execute(self, path: str, *, container: str, command: Sequence[str], seconds: float, most: int) -> str:
+        """What a command in a container prints: ClusterRefusedError if it fails, or prints or takes too much."""
+        self._pacer()
+        query = [("container", container), ("stdout", "true"), *(("command", part) for part in command)]
+        _, url, headers, _, _ = self._client.param_serialize(
+            "GET", path, query_params=query, header_params={}, auth_settings=["BearerToken"]
+        )
+        try:
+            return output(self._client.configuration, url, headers, seconds=seconds, most=most)
+        except HandshakeError as error:
+            raise self._error(f"GET {path}", error.status, error.body, {}) from error
 
     def create(self, path: str, item: KubeObject, *, dry_run: bool = False) -> KubeObject:
         """Create; StatusRefusedError with status 409 if the name is taken.

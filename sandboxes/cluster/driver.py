@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from sandboxes.cluster.api import Api, StatusRefusedError
+from sandboxes.cluster.entering import Entering
 from sandboxes.cluster.freezing import Freezing
 from sandboxes.cluster.kinds import (
     KINDS,
@@ -64,7 +65,7 @@ def stage_selector(stage: str) -> str:
     return f"{Labels.SANDBOX},{Labels.STAGE}={stage}"
 
 
-class Cluster(Freezing, Probing, Remains, Tending):
+class Cluster(Entering, Freezing, Probing, Remains, Tending):
     """One cluster. Raises ClusterUnavailableError (try again) and ClusterRefusedError."""
 
     def __init__(self, name: str, api: Api) -> None:

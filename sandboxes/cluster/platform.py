@@ -16,8 +16,9 @@ from typing import Any, Final
 import yaml
 
 from sandboxes.cluster.driver import Cluster
+from sandboxes.cluster.entering import inventory_command
 from sandboxes.cluster.images import check_image
-from sandboxes.cluster.names import PROBE_POD
+from sandboxes.cluster.names import PROBE_POD, WORKSPACE_POD
 from sandboxes.cluster.spec import KubeObject
 from sandboxes.cluster.templates import load_documents
 from sandboxes.cluster.tending import NAME_PREFIX
@@ -106,6 +107,8 @@ def _values(platform: Platform) -> dict[str, Any]:
         "installation": _literal(platform.installation_id),
         "prefix": _literal(NAME_PREFIX),
         "probe": _literal(PROBE_POD),
+        "workspace": _literal(WORKSPACE_POD),
+        "inventory": _literal(inventory_command()),
     }
 
 

@@ -273,6 +273,7 @@ def _values(spec: SandboxSpec, profile: Profile) -> dict[str, Any]:
         "proxy_port": spec.proxy_port,
         "dns_egress": dns_egress(spec.dns),
         "run": spec.run,
+        "bait": {name: _base64(text) for name, text in spec.bait.items()},
         "probe_targets": json.dumps(probe_targets(spec), separators=(",", ":")),
         "probe_script": probe_script(),
     }

@@ -74,7 +74,8 @@ class SandboxSpec:
     `proxy_url` is the egress proxy's, with credentials; "" means there is none.
     `closed` are blocks of addresses that no egress exception may touch. `isolated`
     leaves nothing but "deny all" of the network policies. `run` names the run of the
-    probe, so that the result of an earlier one is never taken for it.
+    probe, so that the result of an earlier one is never taken for it. `bait` are the contents of
+    files for the workspace's home, by name.
     """
 
     sandbox_id: int
@@ -107,6 +108,7 @@ class SandboxSpec:
     proxy_port: int = 0
     proxy_addresses: tuple[str, ...] = ()
     run: str = "opening"
+    bait: Mapping[str, str] = field(default_factory=dict)
 
 
 type Expected = Literal["blocked", "open"]

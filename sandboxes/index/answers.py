@@ -9,7 +9,7 @@ from aiohttp import web
 from sandboxes.index import holding, own_names
 from sandboxes.index.candidates import Stated
 from sandboxes.index.core_metadata import MetadataCheck
-from sandboxes.index.errors import UnavailableError, UnknownError
+from sandboxes.index.errors import UnavailableError, UnknownError, UpstreamError
 from sandboxes.index.extraction import Extraction
 from sandboxes.index.file_answer import FileAnswer, connected, unchanged
 from sandboxes.index.files import Files, Wanted, blob_of
@@ -20,10 +20,13 @@ from sandboxes.index.names import release_of
 from sandboxes.index.negotiation import Coding, Form
 from sandboxes.index.once import seen
 from sandboxes.index.page_answer import Bodies, Body, PageAnswer
+from sandboxes.index.policy.facts import Ecosystem
 from sandboxes.index.policy.waivers import Subject
 from sandboxes.index.projects import Arrival, Projects
 from sandboxes.index.recorder import Received
 from sandboxes.index.render import render_names, render_page
+from sandboxes.index.screening import facts
+from sandboxes.index.screening.jobs import Jobs
 from sandboxes.index.store import Store
 from sandboxes.index.transfers import Transfers
 from sandboxes.index.upstreams import Sources
@@ -39,6 +42,7 @@ class Answers:
         transfers: Transfers,
         store: Store,
         extraction: Extraction,
+        jobs: Jobs,
         index_url: str = "",
     ) -> None:
         """`index_url`: the index's own, as sandboxes know it."""
@@ -48,6 +52,7 @@ class Answers:
         self._transfers = transfers
         self._store = store
         self._extraction = extraction
+        self._jobs = jobs
         self._index_url = index_url
         self._bodies = Bodies()
         self._metadata = MetadataCheck(store)
@@ -122,7 +127,7 @@ class Answers:
         only = await self._judge.sources(subject, wanted.project)
         stated, blob = await self._found(wanted, only)
         if not await self._judge.check(subject, stated):
-            await self._on_hold(request, stated, subject)
+            await self._on_hold(request, stated, subject, only)
         file = stated.file
         flight = await self._flight(request, wanted, blob, subject.sandbox)
         if flight is not None and not await self._judge.check(subject, stated):
@@ -149,11 +154,27 @@ class Answers:
             version = release_of(wanted.project, wanted.filename) or own_names.ANY
             raise self._judge.own_name(wanted.project, version) from None
 
-    async def _on_hold(self, request: web.Request, stated: Stated, subject: Subject) -> None:
+    async def _on_hold(self, request: web.Request, stated: Stated, subject: Subject, only: Sources) -> None:
         """Fetches the file meanwhile, so there is something to screen, and gives none of it away."""
         blob = blob_of(stated)
         flight = await self._transfers.join(blob, subject.sandbox) if blob else None
-        await holding.on_hold(self._judge.wait(subject, stated), flight, partial(connected, request))
+        verdict = self._judge.wait(subject, stated)
+        await holding.on_hold(
+            verdict, flight, partial(connected, request), partial(self._screen, stated, only)
+        )
+
+    async def _screen(self, stated: Stated, only: Sources) -> None:
+        if not await self._store.has(stated.file.sha256):
+            return  # the disk is full: whoever screens would find nothing
+        try:
+            page = (await self._projects.page(stated.project, only)).page
+        except (
+            UnknownError,
+            UpstreamError,
+        ):  # given without its page (`files.py`): then little is known beside it
+            await self._jobs.want(stated.file.sha256, facts.of_stated(stated, Ecosystem.PYPI))
+            return
+        await self._jobs.want(stated.file.sha256, await facts.of_file(page, stated.file))
 
     async def _flight(self, request: web.Request, wanted: Wanted, blob: Blob, sandbox: int) -> Flight | None:
         """The flight to follow, far enough to begin answering; None when the blob is stored or no bytes will leave."""

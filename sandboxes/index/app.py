@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from sandboxes.index import news
 from sandboxes.index.answers import Answers
 from sandboxes.index.book import Book
 from sandboxes.index.config import Config
@@ -11,11 +12,14 @@ from sandboxes.index.database import Database
 from sandboxes.index.extraction import Extraction
 from sandboxes.index.files import Files
 from sandboxes.index.gate import Gate
+from sandboxes.index.honey import Honey
 from sandboxes.index.identity import Identities
 from sandboxes.index.judge import Judge
 from sandboxes.index.knowledge import Advisor
 from sandboxes.index.listener import Listener
+from sandboxes.index.news import News
 from sandboxes.index.npm.parts import Npm
+from sandboxes.index.osv_api import OsvApi
 from sandboxes.index.problems import problems
 from sandboxes.index.projects import Projects
 from sandboxes.index.provenance import Provenances
@@ -23,6 +27,7 @@ from sandboxes.index.quick import Quick
 from sandboxes.index.recorder import Recorder
 from sandboxes.index.returns import Returns
 from sandboxes.index.routes import Routes
+from sandboxes.index.screening.jobs import Jobs
 from sandboxes.index.storage.leases import Leases
 from sandboxes.index.store import Store
 from sandboxes.index.tally import Tally
@@ -48,12 +53,13 @@ async def make_app(config: Config, gate: Gate | None = None) -> web.Application:
     leases = Leases(config.database_url)
     origin = WheelOrigin(store, upstream)
     transfers = Transfers(store, origin, leases, Troubles(database))
-    book = Book(database.apart(), Listener(config.database_url))
-    judge = Judge(book, Advisor(database), config.public_url, Returns(database))
+    verdicts = News()
+    book = Book(database.apart(), Listener(config.database_url, {news.CHANNEL: verdicts.tell}))
+    judge = Judge(book, Advisor(database), config.public_url, Returns(database), verdicts)
     extraction = Extraction(database, store, projects, origin, transfers)
     files = Files(database, store, projects, upstream)
-    answers = Answers(judge, projects, files, transfers, store, extraction, config.url)
-    npm = Npm(config, database, store, leases, book)
+    answers = Answers(judge, projects, files, transfers, store, extraction, Jobs(database), config.url)
+    npm = Npm(config, database, store, leases, book, verdicts)
     recorder, tally = Recorder(database.apart()), Tally(database)
     quick = Quick(book, tally)
     gate = gate or Gate(Identities(database.apart()), recorder, quick)
@@ -81,6 +87,8 @@ async def make_app(config: Config, gate: Gate | None = None) -> web.Application:
     app = web.Application(middlewares=[problems])
     app.add_routes(Routes(gate, answers, Provenances(projects, judge, upstream), database).table())
     app.add_routes(npm.table(gate))
+    app.add_routes(Honey(database).table())
+    app.add_routes(OsvApi(gate, database).table())
     app.cleanup_ctx.append(opened)
     app[QUICK] = quick
     return app

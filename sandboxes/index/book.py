@@ -46,7 +46,7 @@ class Edition:
     rules: Rulebook
     advice: Hashable
     verdicts: dict[str, Screening]  # by sha256: held and blocked
-    verdicts_key: Hashable
+    verdicts_key: Hashable  # which of those; what passed changes nothing that a page shows
 
 
 class Book:
@@ -55,6 +55,7 @@ class Book:
         self._listener = listener
         self._reading: Once[None, Edition] = Once()
         self._edition: Edition | None = None
+        self._verdicts_number: Hashable = None  # of their table, when the edition's verdicts were read
         self._confirmed = 0.0  # on `monotonic`'s clock; when what confirmed it was asked for
         self._keeping: asyncio.Task[None] | None = None
 
@@ -98,14 +99,20 @@ class Book:
         was = self._edition
         policy = tuple(item for item in numbers.items() if item[0].startswith("index_"))
         advice = tuple(numbers.get(table) for table in _ADVICE_TABLES)
-        verdicts_key = numbers.get(_VERDICTS_TABLE)
         rules = was.rules if was and was.rules.edition == policy else await self._read(policy)
-        verdicts = was.verdicts if was and was.verdicts_key == verdicts_key else await self._verdicts()
+        verdicts, verdicts_key = await self._verdicts(was, numbers.get(_VERDICTS_TABLE))
         edition = Edition(rules, advice, verdicts, verdicts_key)
         return was if was == edition else edition  # the same object as long as it says the same
 
-    async def _verdicts(self) -> dict[str, Screening]:
-        return lookup.states(await self._database.rows(_VERDICTS, {}))
+    async def _verdicts(self, was: Edition | None, number: Hashable) -> tuple[dict[str, Screening], Hashable]:
+        """With a key that stays while they do: of each file that passes a row is written too."""
+        if was is not None and self._verdicts_number == number:
+            return was.verdicts, was.verdicts_key
+        verdicts = lookup.states(await self._database.rows(_VERDICTS, {}))
+        self._verdicts_number = number
+        if was is not None and was.verdicts == verdicts:
+            return was.verdicts, was.verdicts_key
+        return verdicts, number
 
     async def _read(self, edition: Hashable) -> Rulebook:
         logger.info("policy is read anew")

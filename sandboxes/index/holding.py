@@ -27,11 +27,14 @@ async def far_enough(flight: Flight, present: Present, *, stored: bool) -> None:
         await flight.verified(present)
 
 
-async def on_hold(verdict: Coroutine[Any, Any, None], flight: Flight | None, present: Present) -> None:
+type Want = Callable[[], Coroutine[Any, Any, None]]  # has a file that is stored screened
+
+
+async def on_hold(
+    verdict: Coroutine[Any, Any, None], flight: Flight | None, present: Present, want: Want
+) -> None:
     """Waits for the verdict while the file is fetched, so there is something to screen; none of it is given away."""
-    waiting = [asyncio.create_task(verdict)]
-    if flight is not None:  # who waits for the verdict follows the download too, or it would be forsaken
-        waiting.append(asyncio.create_task(flight.kept(present)))
+    waiting = [asyncio.create_task(verdict), asyncio.create_task(_wanted(flight, present, want))]
     try:
         done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_EXCEPTION)
         for task in done:
@@ -40,3 +43,9 @@ async def on_hold(verdict: Coroutine[Any, Any, None], flight: Flight | None, pre
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def _wanted(flight: Flight | None, present: Present, want: Want) -> None:
+    if flight is not None:  # who waits for the verdict follows the download too, or it would be forsaken
+        await flight.kept(present)
+    await want()

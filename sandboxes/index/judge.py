@@ -7,6 +7,7 @@ and a client that is told "try again" for ever shows nobody why. Of one sandbox 
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import monotonic
@@ -19,6 +20,7 @@ from sandboxes.index.book import Book
 from sandboxes.index.candidates import Stated, candidate
 from sandboxes.index.errors import NameNotGivenError, NotGivenError, Refusal, UnavailableError
 from sandboxes.index.knowledge import Advisor
+from sandboxes.index.news import News
 from sandboxes.index.policy.decide import Decision, Verdict, decide
 from sandboxes.index.policy.facts import Candidate, Ecosystem
 from sandboxes.index.policy.waivers import Subject
@@ -28,7 +30,7 @@ from sandboxes.index.upstreams import Sources
 from sandboxes.index.views import View, Views
 
 _WAIT = 12.0  # seconds in a request; Poetry gives up after 15
-_LOOK = 0.5  # seconds between looks at the verdict
+_LOOK = 2.0  # seconds between looks at the verdict; it is told as well (`news.py`)
 _RETURNS: Final = 4  # times a client is told to come back
 _MOST_WAITING = 32  # requests of one sandbox; the next is told to come back at once
 
@@ -38,12 +40,13 @@ class Judge:
 
     ecosystem = Ecosystem.PYPI
 
-    def __init__(self, book: Book, advisor: Advisor, public_url: str, returns: Returns) -> None:
+    def __init__(self, book: Book, advisor: Advisor, public_url: str, returns: Returns, news: News) -> None:
         self._book = book
         self._advisor = advisor
         self._public_url = public_url
         self._views = Views(public_url)
         self._returns = returns
+        self._news = news
         self._waiting: Counter[int] = Counter()  # by sandbox
 
     async def sources(self, subject: Subject, project: str) -> Sources:
@@ -104,17 +107,28 @@ class Judge:
             return False
         self._waiting[sandbox] += 1
         try:
-            end = monotonic() + _WAIT
-            while monotonic() < end:
-                await asyncio.sleep(_LOOK)
-                if await self.check(subject, stated):
-                    self._returns.forget(sandbox, stated)
-                    return True
+            if await self._passes(subject, stated):
+                self._returns.forget(sandbox, stated)
+                return True
             return False
         finally:
             self._waiting[sandbox] -= 1
             if not self._waiting[sandbox]:
                 del self._waiting[sandbox]
+
+    async def _passes(self, subject: Subject, stated: Stated) -> bool:
+        end = monotonic() + _WAIT
+        with self._news.about(stated.file.sha256) as told:
+            while True:
+                told.clear()
+                if await self.check(subject, stated):
+                    return True
+                left = end - monotonic()
+                if left <= 0:
+                    return False
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(left, _LOOK)):
+                        await told.wait()
 
     async def _send_away(self, subject: Subject, stated: Stated) -> None:
         if await self._returns.count(subject.sandbox, self.ecosystem, stated) < _RETURNS:

@@ -6,6 +6,7 @@ for themselves when the wait is over, whatever ended it.
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import Final
@@ -17,9 +18,14 @@ logger = logging.getLogger(__name__)
 CHANNEL: Final = "petridish_index"
 
 
+type Hear = Callable[[str], None]
+
+
 class Listener:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, hear: Mapping[str, Hear] | None = None) -> None:
+        """`hear`: further channels, and what is done with what each tells, while somebody waits here."""
         self._url = url
+        self._hear = dict(hear or {})
         self._connecting: asyncio.Task[psycopg.AsyncConnection] | None = None
 
     async def wait(self, seconds: float) -> None:
@@ -27,8 +33,9 @@ class Listener:
         end = monotonic() + seconds
         try:
             connection = await self._connected()
-            async for _ in connection.notifies(timeout=max(end - monotonic(), 0), stop_after=1):
-                pass
+            async for told in connection.notifies(timeout=max(end - monotonic(), 0), stop_after=1):
+                if told.channel in self._hear:
+                    self._hear[told.channel](told.payload)
         except (psycopg.Error, OSError) as error:
             logger.warning("not listening to the database: %s", type(error).__name__)
             await self.close()
@@ -50,7 +57,8 @@ class Listener:
     async def _connect(self) -> psycopg.AsyncConnection:
         connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, connect_timeout=3)
         try:
-            await connection.execute(f"LISTEN {CHANNEL}".encode())
+            for channel in (*self._hear, CHANNEL):
+                await connection.execute(f"LISTEN {channel}".encode())
         except psycopg.Error:
             await connection.close()
             raise

@@ -30,7 +30,7 @@ from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.observation import Drift, Inspection
 from sandboxes.cluster.render import Rendered, Stage
 from sandboxes.cluster.spec import KubeObject
-from sandboxes.lifecycle import alarms, clock, isolation, older, specs
+from sandboxes.lifecycle import alarms, clock, honeytokens, isolation, older, specs
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import OPENED, Phase
 from sandboxes.lifecycle.presence import is_gone
@@ -141,6 +141,7 @@ def _is_mendable(drift: Drift, rendered: Rendered) -> bool:
 
 def _apply(sandbox: Sandbox, cluster: Cluster, rendered: Rendered, drifts: Iterable[Drift]) -> None:
     """What differs, in the order of the templates; a policy that is no longer ours goes last."""
+    honeytokens.plant(sandbox)  # one that was made before there were any has them from now on
     wanted = {_name(drift) for drift in drifts if drift.what != "foreign"}
     for item in (*rendered.seal, *rendered.workspace, *rendered.access):
         if _name_of(item) not in wanted:

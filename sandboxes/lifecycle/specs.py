@@ -22,7 +22,7 @@ from sandboxes.cluster.seal import check_egress
 from sandboxes.cluster.spec import DnsAddress, EgressBlock, SandboxSpec, Target
 from sandboxes.cluster.targets import without_doubles
 from sandboxes.errors import InvalidInputError, TemporaryError
-from sandboxes.lifecycle import egress
+from sandboxes.lifecycle import bait, egress
 from sandboxes.lifecycle.models import RegisteredCluster, Sandbox
 from sandboxes.lifecycle.phases import Phase
 from sandboxes.lifecycle.queries import credentialed_index_url
@@ -186,6 +186,7 @@ def rendered(sandbox: Sandbox, cluster: Cluster) -> Rendered:
         egress=blocks,
         closed=closed,
         run=run_of(sandbox),
+        bait=bait.files(sandbox.pk),
         **_of_profile(profile),
         **_proxy(sandbox),
     )

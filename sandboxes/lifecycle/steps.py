@@ -20,6 +20,7 @@ from sandboxes.errors import PermanentError
 from sandboxes.lifecycle import (
     clusters,
     cutting,
+    honeytokens,
     isolation,
     proving,
     quota,
@@ -108,6 +109,7 @@ def _seal(sandbox: Sandbox, cluster: Cluster, rendered: Rendered) -> None:
     parts: dict[str, list[KubeObject]] = {"quota": [], "policies": [], "settings": []}
     for item in rendered.seal[1:]:
         parts[_part(item["kind"])].append(item)
+    honeytokens.plant(sandbox)
     for name, objects in parts.items():
         with step(sandbox, name):
             cluster.apply(objects)

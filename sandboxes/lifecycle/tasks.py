@@ -8,7 +8,18 @@ from collections.abc import Callable
 
 from celery import shared_task
 
-from sandboxes.lifecycle import crew, egress, expiry, late, observing, orphans, preflight, quota, switch
+from sandboxes.lifecycle import (
+    crew,
+    egress,
+    expiry,
+    honeytokens,
+    late,
+    observing,
+    orphans,
+    preflight,
+    quota,
+    switch,
+)
 
 _running: dict[str, threading.Lock] = {}
 
@@ -37,6 +48,7 @@ def reconcile(sandbox_id: int) -> None:
 @shared_task(name="sandboxes.lifecycle.tasks.sweep", ignore_result=True)
 def sweep() -> None:
     late.check()  # paused or not: an isolation waits then too
+    honeytokens.tell()
     _once(expiry.run)
     crew.wake()
 

@@ -11,13 +11,14 @@ from sandboxes.errors import ConflictError, InvalidInputError, NotFoundError
 from sandboxes.screening import osv, storage
 from sandboxes.screening.models import Advisory
 
+LONGEST_REASON: Final = 1000  # characters
 SOURCE: Final = "put"  # in place of a feed's name
 _SCHEMA: Final = "1.6.0"
 _NUMBER_LOCK: Final = 0x70657472696964  # any constant: it names the lock under which the next number is taken
 
 
 @transaction.atomic
-def put(document: Mapping[str, Any], *, by: Actor) -> Advisory:
+def put(document: Mapping[str, Any], *, by: Actor, reason: str = "") -> Advisory:
     """Declares it, or changes it if it is here already. Raises `PetridishError`; then nothing was changed.
 
     Without an id it becomes one of our own (PETRI-2026-1), which is malicious if its `database_specific`
@@ -43,8 +44,28 @@ def put(document: Mapping[str, Any], *, by: Actor) -> Advisory:
     written = _write(found)
     if written.unchanged:
         raise ConflictError(f"{found.id} is here already, in a version that is no older.")
-    record(actor=by, action=_action(written), subject=f"advisory:{found.id}", data=_as_data(found))
+    data = _as_data(found) | ({"reason": reason} if reason else {})
+    record(actor=by, action=_action(written), subject=f"advisory:{found.id}", data=data)
     return Advisory.objects.get(pk=found.id)
+
+
+@transaction.atomic
+def withdraw(identity: str, *, by: Actor, reason: str) -> Advisory:
+    """One of our own: it says nothing any more, and stays to be read. A feed withdraws its records itself."""
+    reason = reason.replace("\0", "").strip()[:LONGEST_REASON]
+    if not reason:
+        raise InvalidInputError("Say why: whoever was told of it reads this.")
+    row = Advisory.objects.select_for_update().filter(pk=identity).first()
+    if row is None:
+        raise NotFoundError(f"There is no advisory {identity[:60]}.")
+    if not identity.startswith(osv.OWN):
+        raise ConflictError(f"{identity} is not ours: whoever published it withdraws it.")
+    if row.withdrawn_at is not None:
+        raise ConflictError(f"{identity} is withdrawn already.")
+    said = row.document.get("database_specific")
+    specific = (said if isinstance(said, dict) else {}) | {"withdrawn_because": reason}
+    changes = {"withdrawn": timezone.now().isoformat(), "database_specific": specific}
+    return put(row.document | changes, by=by, reason=reason)
 
 
 def _write(found: osv.Record) -> storage.Written:

@@ -6,6 +6,7 @@ statements in `lookup.py`. Whoever changes the columns changes those too.
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models.functions import Now
 
@@ -30,7 +31,11 @@ class Advisory(models.Model):
 
     class Meta:
         verbose_name_plural = "advisories"
-        indexes = [models.Index(fields=["-modified", "id"], name="advisory_newest")]
+        indexes = [
+            models.Index(fields=["-modified", "id"], name="advisory_newest"),
+            models.Index(fields=["-malicious", "-modified", "-id"], name="advisory_worst_first"),
+            GinIndex(fields=["aliases"], name="advisory_aliases"),
+        ]
 
     def __str__(self) -> str:
         return self.id
@@ -80,18 +85,23 @@ class Verdict(models.Model):
     reason = models.TextField(blank=True)
     at = models.DateTimeField()  # when it was screened last
     # As what they were first asked for.
-    ecosystem = models.TextField(blank=True, default="")
-    project = models.TextField(blank=True, default="")
-    version = models.TextField(blank=True, default="")
-    filename = models.TextField(blank=True, default="")
-    level = models.TextField(blank=True, default="")  # `findings.Level`
-    score = models.IntegerField(default=0)
-    findings = models.JSONField(default=list)  # `findings.Found`, as dictionaries
-    scanned_by = models.IntegerField(default=0)  # `scanner.VERSION` of what looked; 0: nothing did
-    former_sha256 = models.TextField(blank=True, default="")  # of the release that it was compared with
-    seconds = models.FloatField(default=0)  # that the scan took
-    decision = models.TextField(blank=True, default="")  # "released" or "blocked"; empty: nobody decided
-    decision_reason = models.TextField(blank=True, default="")
+    ecosystem = models.TextField(blank=True, default="", db_default="")
+    project = models.TextField(blank=True, default="", db_default="")
+    version = models.TextField(blank=True, default="", db_default="")
+    filename = models.TextField(blank=True, default="", db_default="")
+    level = models.TextField(blank=True, default="", db_default="")  # `findings.Level`
+    scale = models.TextField(blank=True, default="", db_default="")  # of which scale the level is: its digest
+    score = models.IntegerField(default=0, db_default=0)
+    findings = models.JSONField(default=list, db_default=[])  # `findings.Found`, as dictionaries
+    # `scanner.VERSION` of what looked; 0: nothing did.
+    scanned_by = models.IntegerField(default=0, db_default=0)
+    # Of the release that it was compared with.
+    former_sha256 = models.TextField(blank=True, default="", db_default="")
+    broken = models.TextField(blank=True, default="", db_default="")  # why it could not be read to its end
+    seconds = models.FloatField(default=0, db_default=0)  # that the scan took
+    # "released" or "blocked"; empty: nobody decided.
+    decision = models.TextField(blank=True, default="", db_default="")
+    decision_reason = models.TextField(blank=True, default="", db_default="")
     decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
     )
@@ -102,8 +112,19 @@ class Verdict(models.Model):
             models.Index(
                 fields=["at"], name="verdict_to_decide", condition=models.Q(state="held", decision="")
             ),
+            models.Index(fields=["state", "-at", "-sha256"], name="verdict_by_state"),
+            models.Index(
+                fields=["-decided_at", "sha256"], name="verdict_decided", condition=~models.Q(decision="")
+            ),
             models.Index(fields=["scanned_by", "-at"], name="verdict_by_version"),
             models.Index(fields=["ecosystem", "project", "-at"], name="verdict_project"),
+            # Each index process reads these whenever a verdict was written.
+            models.Index(
+                fields=["sha256"],
+                include=["state"],
+                name="verdict_against",
+                condition=models.Q(state__in=["held", "blocked"]),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -166,6 +187,11 @@ class Exposure(models.Model):
     sandbox = models.ForeignKey(Sandbox, on_delete=models.PROTECT, related_name="exposures")
     found_at = models.DateTimeField(db_default=Now())
     live = models.BooleanField()  # whether the sandbox was, when it was found
+    kind = models.TextField(default="", db_default="")  # `exposure.Kind`: how bad it was when it was found
+    confirmed = models.BooleanField(default=True, db_default=True)  # see `words.Known`
+    # It was given although the advisory was here already: by a waiver, or because policy lets such through.
+    known_then = models.BooleanField(default=False, db_default=False)
+    installs = ArrayField(models.BigIntegerField(), default=list)  # numbers of `usage.Install`
     action = models.TextField()  # `exposure.Action`: what was to be done
     acted_at = models.DateTimeField(null=True)
     error = models.TextField(blank=True, default="")
@@ -181,7 +207,39 @@ class Exposure(models.Model):
                 condition=models.Q(acted_at__isnull=True, closed_at__isnull=True),
             ),
             models.Index(fields=["sandbox", "-found_at"], name="exposure_of_sandbox"),
+            models.Index(fields=["advisory", "-id"], name="exposure_of_advisory"),
+            models.Index(fields=["-id"], name="exposure_open", condition=models.Q(closed_at__isnull=True)),
         ]
 
     def __str__(self) -> str:
         return f"{self.advisory_id} in {self.sandbox_id}"
+
+
+class Change(models.Model):
+    """An advisory that was written, and that nobody has held against past installs since.
+
+    Written with the advisory and deleted with what came of it: whoever is killed in between leaves it here.
+    One that is written again meanwhile gets a row of its own.
+    """
+
+    advisory = models.ForeignKey(Advisory, on_delete=models.CASCADE, related_name="changes")
+    malicious = models.BooleanField()
+
+    class Meta:
+        indexes = [models.Index(fields=["-malicious", "id"], name="change_next")]
+
+    def __str__(self) -> str:
+        return self.advisory_id
+
+
+class Progress(models.Model):
+    """How far installs were held against what was known when they came: one row."""
+
+    install = models.BigIntegerField(default=0)  # the number of the last one
+
+    class Meta:
+        verbose_name_plural = "progress"
+        constraints = [models.CheckConstraint(condition=models.Q(pk=1), name="one_progress")]
+
+    def __str__(self) -> str:
+        return str(self.install)

@@ -55,7 +55,10 @@ class Package(Protocol):
     def facts(self) -> Facts: ...
     @property
     def members(self) -> Iterable[Member]:
-        """In the archive's order; links, devices and folders are no members (see `oddities`)."""
+        """In the archive's order, then links that lead to one of them, with its bytes.
+
+        Other links, devices and folders are no members (see `oddities`).
+        """
 
     def member(self, path: str) -> Member | None: ...
 

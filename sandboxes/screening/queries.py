@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Min, QuerySet
 from django.db.models.functions import Coalesce
 
 from sandboxes.screening import lookup
 from sandboxes.screening.matching import ProjectAdvisories
-from sandboxes.screening.models import Feed
+from sandboxes.screening.models import Feed, Job
 from sandboxes.screening.words import Ecosystem
 
 
@@ -38,3 +38,14 @@ def feeds() -> QuerySet[Feed]:
 def behind(now: datetime, longest: timedelta) -> list[Feed]:
     """To alarm about: feeds that we last had in full longer ago than that, and those that we never had."""
     return [feed for feed in feeds() if feed.succeeded_at is None or age(feed, now) > longest]
+
+
+def waiting_since() -> datetime | None:
+    """Since when the first file that somebody wants waits to be screened; None: no file does."""
+    oldest: datetime | None = Job.objects.filter(urgent=True).aggregate(oldest=Min("wanted_at"))["oldest"]
+    return oldest
+
+
+def waiting() -> int:
+    """How many of those there are."""
+    return Job.objects.filter(urgent=True).count()

@@ -11,6 +11,7 @@ from typing import Any, Final
 import psycopg
 from django.db import DatabaseError, DataError, connection
 
+from sandboxes.screening import hints
 from sandboxes.screening.osv import Record
 
 _INCOMING: Final = """
@@ -32,6 +33,9 @@ _TAKE: Final = """
         summary = excluded.summary, aliases = excluded.aliases, document = excluded.document,
         source = excluded.source, imported_at = excluded.imported_at
 """
+_CHANGED: Final = (
+    "INSERT INTO screening_change (advisory_id, malicious) SELECT id, malicious FROM screening_incoming"
+)
 _COPY_AFFECTED: Final = (
     "COPY screening_affected (advisory_id, ecosystem, project, versions, ranges) FROM STDIN"
 )
@@ -122,7 +126,9 @@ def _replace(fresh: list[Record], before: set[str], source: str, now: datetime) 
         with cursor.copy(_COPY_AFFECTED) as copy:
             for row in _affected(fresh):
                 copy.write_row(row)
+        cursor.execute(_CHANGED)
         cursor.execute("DROP TABLE screening_incoming")
+    hints.advisories_changed()
 
 
 def _columns(record: Record, source: str, now: datetime) -> tuple[Any, ...]:

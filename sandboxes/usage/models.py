@@ -4,11 +4,13 @@ Rows are written by the index process with plain SQL (`sandboxes.index`); the
 models give the tables, the migrations and the reads.
 """
 
+from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from sandboxes.lifecycle.models import Sandbox
+from sandboxes.usage.installers import PATTERN
 
 
 class Fetch(models.Model):
@@ -40,6 +42,13 @@ class Fetch(models.Model):
             models.Index(
                 fields=["sandbox", "project", "-id"], name="fetch_page", condition=models.Q(kind="page")
             ),
+            models.Index(fields=["sandbox", "-at"], name="fetch_file", condition=models.Q(kind="file")),
+            # What no installer asked for, which is next to nothing: see `run_time`.
+            models.Index(
+                fields=["sandbox", "-id"],
+                name="fetch_run_time",
+                condition=models.Q(kind="file") & ~models.Q(client__regex=PATTERN),
+            ),
         ]
 
 
@@ -62,9 +71,42 @@ class Install(models.Model):
         ]
         indexes = [
             models.Index(fields=["at", "id"]),
-            models.Index(fields=["project", "version"]),
+            models.Index(fields=["ecosystem", "project", "version"], name="install_version"),
             models.Index(fields=["sandbox", "-id"]),
+            models.Index(fields=["sandbox", "-at"], name="install_when"),
         ]
+
+
+class Inventory(models.Model):
+    """One look at what is installed in a sandbox, compared with what it received. Made when it is wanted."""
+
+    sandbox = models.ForeignKey(Sandbox, on_delete=models.PROTECT, related_name="inventories")
+    wanted_at = models.DateTimeField(db_default=Now())
+    wanted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
+    )  # null: it was due
+    taken_at = models.DateTimeField(null=True)  # null: a worker has yet to look
+    error = models.TextField(blank=True, default="")  # why there is nothing to see
+    complete = models.BooleanField(default=True)  # no limit was met
+    entries = models.JSONField(
+        default=list
+    )  # `inventory.Entry`, as dictionaries; at most `inventory.LONGEST`
+    counts = models.JSONField(default=dict)  # by `inventory.State`
+
+    class Meta:
+        verbose_name_plural = "inventories"
+        indexes = [
+            models.Index(fields=["sandbox", "-id"], name="inventory_newest"),
+            models.Index(fields=["id"], name="inventory_wanted", condition=models.Q(taken_at__isnull=True)),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["sandbox"], name="inventory_wanted_once", condition=models.Q(taken_at__isnull=True)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"inventory {self.pk}"
 
 
 class FetchBatch(models.Model):

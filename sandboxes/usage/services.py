@@ -35,13 +35,14 @@ from django.db.models import Max, QuerySet
 from sandboxes.audit import queries as ledger
 from sandboxes.audit.services import record
 from sandboxes.errors import TemporaryError
-from sandboxes.usage.models import Fetch, FetchBatch
+from sandboxes.usage.models import Fetch, FetchBatch, Install
 
 BATCH_ROWS = 10_000
 BATCHES_AT_ONCE = 20
 WRITERS_WAIT = 5.0  # seconds for transactions under way; the index's take milliseconds
 POLL = 0.05  # seconds
 ACTION = "usage.sealed"
+_TABLES: dict[type[Fetch] | type[Install], str] = {Fetch: "usage_fetch", Install: "usage_install"}
 _SEAL_LOCK = 0x66657463686573  # any constant: it names the lock of the one worker that seals
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def seal_fetches() -> int:
     call. Two workers at once: one seals, the other finds the lock taken and leaves.
     """
     try:
-        horizon = _final_until()
+        horizon = final_until(Fetch)
     except TemporaryError as error:
         logger.warning("Fetches are not sealed now: %s", error)
         return 0
@@ -80,27 +81,29 @@ def verify_batch(batch: FetchBatch) -> bool:
     return (rows, found) == (batch.rows, batch.digest)
 
 
-def _final_until() -> int:
-    """The number up to which no fetch can appear any more; 0 while there is none."""
-    highest = Fetch.objects.aggregate(highest=Max("id"))["highest"] or 0
-    waiting = _writers()
+def final_until(rows: type[Fetch] | type[Install]) -> int:
+    """The number up to which no row can appear any more; 0 while there is none."""
+    table = _TABLES[rows]
+    highest = rows.objects.aggregate(highest=Max("id"))["highest"] or 0
+    waiting = _writers(table)
     deadline = time.monotonic() + WRITERS_WAIT
     while waiting:
         if time.monotonic() > deadline:
-            raise TemporaryError(f"{len(waiting)} transaction(s) that write fetches do not end.")
+            raise TemporaryError(f"{len(waiting)} transaction(s) that write to {table} do not end.")
         time.sleep(POLL)
-        waiting &= _writers()
+        waiting &= _writers(table)
     return highest
 
 
-def _writers() -> set[str]:
-    """Other sessions' transactions that write fetches now. A virtual transaction's name is used once."""
+def _writers(table: str) -> set[str]:
+    """Other sessions' transactions that write to it now. A virtual transaction's name is used once."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT virtualtransaction FROM pg_locks"
-            " WHERE locktype = 'relation' AND relation = 'usage_fetch'::regclass AND granted"
+            " WHERE locktype = 'relation' AND relation = %s::regclass AND granted"
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-            " AND mode = 'RowExclusiveLock' AND pid IS DISTINCT FROM pg_backend_pid()"
+            " AND mode = 'RowExclusiveLock' AND pid IS DISTINCT FROM pg_backend_pid()",
+            [table],
         )
         return {name for (name,) in cursor.fetchall()}
 

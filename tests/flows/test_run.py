@@ -79,6 +79,7 @@ def test_manage_py_finds_the_running_database(petridish: Petridish) -> None:
     [
         *("queue worker", "uvicorn", "sandboxes.index", "sandboxes.index.egress", "simulator", "queue beat"),
         "sandboxes.lifecycle.watcher",
+        "sandboxes.index.screening",
     ],
 )
 def test_a_child_that_is_killed_comes_back(petridish: Petridish, name: str) -> None:

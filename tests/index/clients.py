@@ -33,6 +33,7 @@ ENVIRONMENTS = {
     "devpi": "devpi-server",
     "simple-repository": "simple-repository-server",
     "pypi-simple": "pypi-simple",
+    "pip-audit": "pip-audit",
 }
 REQUIRED = "PETRIDISH_REQUIRE_CLIENTS"
 _MAKING = 300  # seconds until a machine counts as one without a network

@@ -24,6 +24,7 @@ from sandboxes.lifecycle import queries as lifecycle
 from sandboxes.lifecycle import ways
 from sandboxes.lifecycle.models import Sandbox, Step
 from sandboxes.lifecycle.phases import OPENED, Phase
+from sandboxes.screening.comparing.rows import shown
 
 register = template.Library()
 
@@ -105,6 +106,12 @@ def waiting(items: Sequence[NavItem]) -> int:
 def reason(finding: Finding) -> str:
     """Why a rule speaks against a file, as a sentence begins."""
     return rule_words.spoken(finding)
+
+
+@register.filter
+def plain(text: str) -> str:
+    """What a stranger wrote, with what a browser would hide or turn round written out."""
+    return "\n".join(shown(line, 1000) for line in text.split("\n"))
 
 
 @register.filter
@@ -214,6 +221,8 @@ def badge(kind: str, value: str) -> SafeString:
 def subject(name: str) -> SafeString | str:
     """A ledger subject, linked to its page when it has one."""
     kind, _, number = name.partition(":")
+    if kind == "advisory" and number:
+        return format_html('<a href="{}">{}</a>', reverse("exposed", args=[number]), number)
     try:
         url = reverse(_PAGES[kind], args=[int(number)])
     except (KeyError, ValueError, NoReverseMatch):

@@ -269,6 +269,9 @@ class _Api:
         if call.part == "log" and call.resource is PODS and method == "GET":
             lines = _number(call.query, "tailLines")
             return PlainTextResponse(logs.text(self.objects.get(*where).data, lines))
+        if call.part == "exec" and call.resource is PODS and method == "GET":
+            self.objects.get(*where)
+            raise bad_request("this pod is simulated: nothing runs in it")
         raise no_such_path()
 
     def _status(self, method: str, call: Call) -> Response:

@@ -16,6 +16,7 @@ from sandboxes.index.flight import LARGEST
 from sandboxes.index.judge import Judge
 from sandboxes.index.knowledge import Advisor, Knowledge
 from sandboxes.index.lru import Lru
+from sandboxes.index.news import News
 from sandboxes.index.npm.packument import Packument
 from sandboxes.index.npm.packuments import Shown
 from sandboxes.index.npm.view import Stored, View, make_view, npm_candidate, why_url
@@ -42,8 +43,8 @@ type _Work = tuple[Packument, Policy, Knowledge, Mapping[str, Stored], datetime,
 class NpmJudge(Judge):
     ecosystem = Ecosystem.NPM
 
-    def __init__(self, book: Book, advisor: Advisor, public_url: str, database: Database) -> None:
-        super().__init__(book, advisor, public_url, Returns(database))
+    def __init__(self, book: Book, advisor: Advisor, public_url: str, database: Database, news: News) -> None:
+        super().__init__(book, advisor, public_url, Returns(database), news)
         self._database = database
         self._packuments: Lru[Hashable, View] = Lru(budget.PACKUMENT_VIEWS)
         self._making: Once[Hashable, View] = Once()

@@ -7,6 +7,7 @@ from sandboxes.index.config import Config
 from sandboxes.index.database import Database
 from sandboxes.index.gate import Gate
 from sandboxes.index.knowledge import Advisor
+from sandboxes.index.news import News
 from sandboxes.index.npm.audits import Audits
 from sandboxes.index.npm.judge import NpmJudge
 from sandboxes.index.npm.packument_answer import PackumentAnswers
@@ -23,11 +24,13 @@ from sandboxes.index.troubles import Troubles
 class Npm:
     """Needs a running loop. Without an upstream for npm what is kept is given still."""
 
-    def __init__(self, config: Config, database: Database, store: Store, leases: Leases, book: Book) -> None:
+    def __init__(
+        self, config: Config, database: Database, store: Store, leases: Leases, book: Book, news: News
+    ) -> None:
         self._registries = Registries(config.npm_sources)
         self._packuments = Packuments(database, self._registries)
         self._transfers = Transfers(store, self._registries, leases, Troubles(database))
-        self._judge = NpmJudge(book, Advisor(database), config.public_url, database)
+        self._judge = NpmJudge(book, Advisor(database), config.public_url, database, news)
         self._tarballs = Tarballs(database, self._packuments, self._judge, self._transfers, store)
         self._answers = PackumentAnswers(self._packuments, self._judge, config.url)
         self._audits = Audits(database, config.public_url)

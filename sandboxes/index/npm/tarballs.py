@@ -30,6 +30,8 @@ from sandboxes.index.npm.view import Stored, stated
 from sandboxes.index.policy.waivers import Subject
 from sandboxes.index.ranges import Span
 from sandboxes.index.recorder import Outcome, Received
+from sandboxes.index.screening import facts
+from sandboxes.index.screening.jobs import Jobs
 from sandboxes.index.store import Store
 from sandboxes.index.transfers import Transfers
 from sandboxes.index.upstreams import Sources
@@ -95,6 +97,7 @@ class Tarballs:
         self._judge = judge
         self._transfers = transfers
         self._store = store
+        self._jobs = Jobs(database)
         self._hashing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def answer(self, client: Client, asked: Asked, only: Sources) -> FileAnswer | FirstAnswer:
@@ -196,7 +199,7 @@ class Tarballs:
     async def _known(self, client: Client, tarball: Tarball, blob: Blob, what: Stored) -> FileAnswer:
         about = tarball.stated(what)
         if not await self._judge.check(client.subject, about):
-            await self._on_hold(client, about, blob)
+            await self._on_hold(client, tarball, what, blob)
         flight = await self._under_way(client, blob)
         if flight is not None and not await self._judge.check(client.subject, about):
             # It may have waited for as long as a download takes: what was decided since holds for it too.
@@ -210,10 +213,16 @@ class Tarballs:
     def _refetch(self, client: Client, blob: Blob) -> Callable[[], Awaitable[Flight | None]]:
         return partial(self._transfers.join, blob, client.subject.sandbox)
 
-    async def _on_hold(self, client: Client, about: Stated, blob: Blob) -> None:
+    async def _on_hold(self, client: Client, tarball: Tarball, what: Stored, blob: Blob) -> None:
         """Fetches the file meanwhile, so there is something to screen, and gives none of it away."""
         flight = await self._transfers.join(blob, client.subject.sandbox)
-        await holding.on_hold(self._judge.wait(client.subject, about), flight, client.present)
+        verdict = self._judge.wait(client.subject, tarball.stated(what))
+        await holding.on_hold(verdict, flight, client.present, partial(self._screen, tarball, what))
+
+    async def _screen(self, tarball: Tarball, what: Stored) -> None:
+        if await self._store.has(tarball.release.digest):
+            said = await facts.of_release(tarball.packument, tarball.release)
+            await self._jobs.want(what.sha256, said)
 
     async def _under_way(self, client: Client, blob: Blob) -> Flight | None:
         """The flight to follow; None when the file is stored or no bytes will leave."""

@@ -4,6 +4,7 @@ from sandboxes.lifecycle.models.alarm import Alarm
 from sandboxes.lifecycle.models.cluster import RegisteredCluster
 from sandboxes.lifecycle.models.egress import EgressException
 from sandboxes.lifecycle.models.engine import EngineState, Orphan
+from sandboxes.lifecycle.models.honeytoken import Honeytoken, HoneytokenUse
 from sandboxes.lifecycle.models.quota import Quota
 from sandboxes.lifecycle.models.sandbox import Probe, Receipt, Sandbox, Step
 
@@ -11,6 +12,8 @@ __all__ = [
     "Alarm",
     "EgressException",
     "EngineState",
+    "Honeytoken",
+    "HoneytokenUse",
     "Orphan",
     "Probe",
     "Quota",

@@ -7,6 +7,7 @@ import pytest
 from sandboxes.cluster.api import Api, StatusRefusedError
 from sandboxes.cluster.canary import load_canary, render_canary
 from sandboxes.cluster.capabilities import survey
+from sandboxes.cluster.entering import inventory_command
 from sandboxes.cluster.kinds import NAMESPACE, PERSISTENT_VOLUME, kind
 from sandboxes.cluster.names import WORKSPACE_POD
 from sandboxes.cluster.platform import whoami
@@ -148,6 +149,20 @@ def test_owners_enter_their_pods_and_petridish_does_not(world: World, sealed: tu
     with pytest.raises(StatusRefusedError, match=r"\(400\).*[Uu]pgrade"):
         wait_for(lambda: enter(alice.api))
     refused(lambda: enter(world.petridish.api), "enters no pod")
+    # But for the one script, to its last character.
+    assert world.petridish.installed(name)["complete"]
+    script = inventory_command()
+    longer = [*script[:3], f"{script[3]}\nprint(1)"]
+    refused(
+        lambda: world.petridish.api.execute(
+            f"{POD.path(name, WORKSPACE_POD)}/exec",
+            container="workspace",
+            command=longer,
+            seconds=9,
+            most=9,
+        ),
+        "enters no pod",
+    )
     refused(lambda: enter(alice.api, "probe"), r'User "alice@example.com" cannot create resource "pods/exec"')
     refused(lambda: enter(world.admin.api, "probe"), "nobody enters the pod that tests the seal")
 

@@ -26,6 +26,11 @@ TABLE: dict[tuple[str, str], frozenset[Role]] = {
     ("GET", "/sandboxes/{sandbox_id}/installs"): EVERYBODY,
     ("GET", "/sandboxes/{sandbox_id}/older"): EVERYBODY,
     ("GET", "/sandboxes/{sandbox_id}/refused"): EVERYBODY,
+    ("GET", "/sandboxes/{sandbox_id}/run-time"): EVERYBODY,
+    ("GET", "/sandboxes/{sandbox_id}/attempts"): EVERYBODY,
+    ("GET", "/sandboxes/{sandbox_id}/honeytokens"): EVERYBODY,
+    ("GET", "/sandboxes/{sandbox_id}/inventory"): EVERYBODY,
+    ("POST", "/sandboxes/{sandbox_id}/inventory"): EVERYBODY,
     ("POST", "/requests/preview"): EVERYBODY,
     ("GET", "/sandboxes/{sandbox_id}/receipt"): EVERYBODY,
     ("GET", "/sandboxes/{sandbox_id}/egress"): EVERYBODY,
@@ -38,6 +43,10 @@ TABLE: dict[tuple[str, str], frozenset[Role]] = {
     ("POST", "/sandboxes/{sandbox_id}/release"): frozenset({Role.APPROVER, Role.ADMIN}),
     ("POST", "/sandboxes/{sandbox_id}/hold"): frozenset({Role.ADMIN}),
     ("POST", "/sandboxes/{sandbox_id}/lift"): frozenset({Role.ADMIN}),
+    ("GET", "/sandboxes/{sandbox_id}/sbom"): EVERYBODY,
+    ("GET", "/sandboxes/{sandbox_id}/evidence"): frozenset({Role.APPROVER, Role.AUDITOR, Role.ADMIN}),
+    ("GET", "/exposure"): EVERYBODY,
+    ("GET", "/exposure/sbom"): EVERYBODY,
     ("GET", "/waivers"): EVERYBODY,
     ("POST", "/waivers"): EVERYBODY,
     ("POST", "/waivers/break-glass"): frozenset({Role.ADMIN}),
@@ -52,6 +61,14 @@ TABLE: dict[tuple[str, str], frozenset[Role]] = {
     ("GET", "/policy/entries"): EVERYBODY,
     ("POST", "/policy/entries"): frozenset({Role.ADMIN}),
     ("POST", "/policy/entries/{entry_id}/end"): frozenset({Role.ADMIN}),
+    ("GET", "/advisories"): EVERYBODY,
+    ("POST", "/advisories"): frozenset({Role.ADMIN}),
+    ("GET", "/advisories/{advisory_id}"): EVERYBODY,
+    ("GET", "/verdicts"): frozenset({Role.APPROVER, Role.AUDITOR, Role.ADMIN}),
+    ("GET", "/verdicts/{sha256}"): frozenset({Role.APPROVER, Role.AUDITOR, Role.ADMIN}),
+    ("POST", "/verdicts/{sha256}/release"): frozenset({Role.APPROVER, Role.ADMIN}),
+    ("POST", "/verdicts/{sha256}/block"): frozenset({Role.APPROVER, Role.ADMIN}),
+    ("POST", "/verdicts/{sha256}/reopen"): frozenset({Role.APPROVER, Role.ADMIN}),
     ("GET", "/reports/usage"): frozenset({Role.AUDITOR, Role.ADMIN}),
     ("GET", "/audit"): frozenset({Role.AUDITOR, Role.ADMIN}),
     ("GET", "/audit/verify"): frozenset({Role.AUDITOR, Role.ADMIN}),
@@ -60,7 +77,15 @@ OPERATIONS = sorted(TABLE)
 
 
 def _path(template: str) -> str:
-    return template.format(request_id=1, sandbox_id=1, exception_id=1, waiver_id=1, entry_id=1)
+    return template.format(
+        request_id=1,
+        sandbox_id=1,
+        exception_id=1,
+        waiver_id=1,
+        entry_id=1,
+        advisory_id="PETRI-1-1",
+        sha256="0" * 64,
+    )
 
 
 def test_the_table_names_every_operation() -> None:
@@ -130,6 +155,10 @@ def test_others_rows_are_not_there(
         ("GET", f"/sandboxes/{theirs.pk}/installs"),
         ("GET", f"/sandboxes/{theirs.pk}/older"),
         ("GET", f"/sandboxes/{theirs.pk}/refused"),
+        ("GET", f"/sandboxes/{theirs.pk}/sbom"),
+        ("GET", f"/sandboxes/{theirs.pk}/run-time"),
+        ("GET", f"/sandboxes/{theirs.pk}/attempts"),
+        ("GET", f"/sandboxes/{theirs.pk}/honeytokens"),
         ("POST", f"/sandboxes/{theirs.pk}/end"),
         ("GET", f"/requests/{request}"),
         ("POST", f"/requests/{request}/withdraw"),

@@ -18,3 +18,10 @@ def test_the_egress_proxy_runs_where_it_has_a_port(tmp_path: Path, port: str, ha
         assert specs["egress"].command == ["sandboxes.index.egress"]
         assert specs["egress"].log == tmp_path / "logs" / "egress.log"
         assert not specs["egress"].ready()
+
+
+def test_screening_runs_beside_the_index(tmp_path: Path) -> None:
+    environment = env.read({"DATA_DIR": str(tmp_path)})
+    [spec] = [each for each in plan.services(environment, {}) if each.name == "screening"]
+    assert spec.command == ["sandboxes.index.screening", str(tmp_path / "run" / "screening.ready")]
+    assert not spec.ready()

@@ -26,9 +26,9 @@ def test_navigation_follows_permissions(
     own = ["Home", "New request"]
     expected = {
         alice: own,
-        iris: [*own, "Queue", "Sandboxes", "Alarms"],
-        omar: [*own, "Sandboxes", "Report", "Alarms", "Ledger"],
-        ada: [*own, "Queue", "Sandboxes", "Report", "Alarms", "Ledger", "Operate"],
+        iris: [*own, "Queue", "Sandboxes", "Screening", "Alarms"],
+        omar: [*own, "Sandboxes", "Report", "Screening", "Alarms", "Ledger"],
+        ada: [*own, "Queue", "Sandboxes", "Report", "Screening", "Alarms", "Ledger", "Operate"],
     }
     for person, labels in expected.items():
         assert _labels(client_of(person).get("/").content.decode()) == labels

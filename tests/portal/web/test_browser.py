@@ -239,3 +239,34 @@ def test_ending_takes_two_presses(page: Page, alice: User) -> None:
     page.locator("summary", has_text="End now").click()
     sure.click()
     expect(page.get_by_text("It is ending. Its receipt appears here.")).to_be_visible()
+
+
+def test_an_advisory_is_declared_with_what_it_hits_in_sight(page: Page, ada: User, alice: User) -> None:
+    world.install(world.ready(alice), "evil", "2.1")
+    _sign_in(page, ada)
+    page.goto("/advisories/declare")
+    panel = page.get_by_role("complementary", name="What it hits")
+    expect(panel).to_contain_text("Name a project")
+    expect(page.get_by_label("To before")).to_be_hidden()
+    page.get_by_label("Project").fill("evil")
+    expect(panel).to_contain_text("1, in 1 sandbox ever")
+    page.get_by_role("radio", name="A range").check()
+    page.get_by_label("To before").fill("2.0")
+    expect(panel).to_contain_text("Nobody here ever installed")
+    page.get_by_label("Why").fill("It steals tokens")
+    page.get_by_role("button", name="Declare it").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("PETRI-")
+    expect(page.get_by_role("main")).to_contain_text("From the first to before 2.0")
+
+
+def test_a_held_file_is_released(page: Page, iris: User) -> None:
+    row = world.held()
+    _sign_in(page, iris)
+    page.goto("/queue")
+    page.get_by_role("link", name="Held file: evil 2.0").click()
+    expect(page.get_by_role("main")).to_contain_text("urllib.request.urlopen(BEACON)")
+    page.get_by_label("Reason").fill("It may do that")
+    page.get_by_role("button", name="Release").click()
+    expect(page.get_by_role("heading", name="Released because")).to_be_visible()
+    row.refresh_from_db()
+    assert row.decided_by == iris

@@ -28,7 +28,9 @@ from sandboxes.lifecycle.moves import move, start_ending
 from sandboxes.lifecycle.phases import Phase
 from sandboxes.lifecycle.tokens import digest, index_token
 from sandboxes.lifecycle.ways import Way
-from sandboxes.usage.models import Install
+from sandboxes.screening import advisories
+from sandboxes.screening.models import Advisory, Verdict
+from sandboxes.usage.models import Fetch, Install
 
 ANSWERS = {key: f"My answer to {key}" for key in QUESTIONS}
 ATTEMPT = {
@@ -231,3 +233,59 @@ def tarball(package: str, version: str, digest: str) -> Tarball:
         size=2048,
         stored_at=timezone.now(),
     )
+
+
+FOUND: dict[str, Any] = {
+    "rule": "import-time.network",
+    "ability": "network",
+    "threat": "critical",
+    "why": "It connects to another machine as soon as it is imported.",
+    "path": "evil/__init__.py",
+    "line": 3,
+    "excerpt": "urllib.request.urlopen(BEACON)",
+}
+
+
+def held(
+    project: str = "evil", version: str = "2.0", *, ago: timedelta = timedelta(), **changes: Any
+) -> Verdict:
+    """A file in which screening found so much that a person has to look."""
+    filename = f"{project}-{version}-py3-none-any.whl"
+    plain: dict[str, Any] = {
+        "sha256": sha256(filename.encode()).hexdigest(),
+        "state": "held",
+        "reason": "It connects as soon as it is imported.",
+        "at": timezone.now() - ago,
+        "ecosystem": "pypi",
+        "project": project,
+        "version": version,
+        "filename": filename,
+        "level": "hold",
+        "score": 100,
+        "findings": [FOUND],
+        "scanned_by": 1_000_000,  # no scanner of today looks again
+    }
+    return Verdict.objects.create(**plain | changes)
+
+
+def refused(sandbox: Sandbox, file: Verdict, *, ago: timedelta = timedelta()) -> Fetch:
+    """That sandbox asked for the file, and did not get it."""
+    return Fetch.objects.create(
+        sandbox=sandbox,
+        kind="file",
+        project=file.project,
+        filename=file.filename,
+        refused="held",
+        client="pip 26.3",
+        at=timezone.now() - ago,
+    )
+
+
+def advisory(by: User, project: str = "evil", **changes: Any) -> Advisory:
+    """One of our own."""
+    record = {
+        "summary": "It steals tokens",
+        "affected": [{"package": {"ecosystem": "PyPI", "name": project}, "versions": ["2.0"]}],
+        "database_specific": {"malicious": True},
+    }
+    return advisories.put(record | changes, by=by)

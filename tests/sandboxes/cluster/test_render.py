@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ def test_the_seal_comes_in_order(spec: MakeSpec, templates: Templates) -> None:
     assert kinds == [
         *("Namespace", "ResourceQuota", "LimitRange"),
         *("NetworkPolicy", "NetworkPolicy", "NetworkPolicy"),
-        *("ServiceAccount", "Secret", "ConfigMap"),
+        *("ServiceAccount", "Secret", "ConfigMap", "Secret"),
     ]
 
 
@@ -229,7 +230,7 @@ def test_npm_is_told_where_the_index_is_and_who_asks(spec: MakeSpec, templates: 
     data = one(rendered.seal, "ConfigMap", "package-settings")["data"]
     assert data["NPM_CONFIG_REGISTRY"] == "http://index.example:8081/npm/"
     pod = rendered.workspace[0]["spec"]["template"]["spec"]
-    [volume] = [each for each in pod["volumes"] if "secret" in each]
+    [volume] = [each for each in pod["volumes"] if each["name"] == "npm"]
     [item] = volume["secret"]["items"]
     [mount] = [each for each in pod["containers"][0]["volumeMounts"] if each["name"] == volume["name"]]
     assert data["NPM_CONFIG_GLOBALCONFIG"] == f"{mount['mountPath']}/{item['path']}"
@@ -317,3 +318,56 @@ def test_rendering_imports_no_kubernetes() -> None:
     """It costs a second, and the web and index processes render."""
     code = "import sys, sandboxes.cluster.render; sys.exit('kubernetes' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT.parent, check=False).returncode == 0
+
+
+BAIT = {
+    "aws-credentials": "key",
+    "aws-config": "url",
+    "ssh-key": "k",
+    "ssh-key-public": "p",
+    "ssh-config": "c",
+    "pypirc": "t",
+}
+
+
+def test_bait_is_a_secret_that_the_workspace_has_whole(spec: MakeSpec, templates: Templates) -> None:
+    rendered = render(spec(bait=BAIT), templates)
+    data = one(rendered.seal, "Secret", "home")["data"]
+    assert {name: base64.b64decode(text).decode() for name, text in data.items()} == BAIT
+    pod = rendered.workspace[0]["spec"]["template"]["spec"]
+    [volume] = [each for each in pod["volumes"] if each["name"] == "home"]
+    assert {item["key"] for item in volume["secret"]["items"]} == BAIT.keys()
+    assert "home" in [mount["name"] for mount in pod["containers"][0]["volumeMounts"]]
+    # It is secret, so it is part of no hash; and the pod that tests the seal has none of it.
+    assert rendered.spec_hash == render(spec(), templates).spec_hash
+    assert "home" not in str(rendered.probe)
+
+
+def test_the_workspace_puts_bait_where_a_thief_looks(
+    spec: MakeSpec, templates: Templates, tmp_path: Path
+) -> None:
+    """The real script's part of it, run by a real shell, on a volume as a node makes one: links, and read-only."""
+    rendered = render(spec(bait=BAIT), templates)
+    pod = rendered.workspace[0]["spec"]["template"]["spec"]
+    [volume] = [each for each in pod["volumes"] if each["name"] == "home"]
+    mount, home = tmp_path / "mount", tmp_path / "workspace"
+    home.mkdir()
+    for item in volume["secret"]["items"]:
+        file = mount / "..data" / item["path"]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(BAIT[item["key"]])
+        file.chmod(0o440)
+    for entry in (mount / "..data").iterdir():
+        (mount / entry.name).symlink_to(f"..data/{entry.name}")
+    (home / ".pypirc").write_text("mine")
+    [script] = pod["containers"][0]["args"]
+    part = script[script.index("( umask 077") :].partition(") 2>/dev/null\n")[0] + ")"
+    part = part.replace("/etc/petridish-home", str(mount)).replace("/workspace", str(home))
+    for _ in range(2):
+        subprocess.run(["/bin/sh", "-euc", part], check=True, capture_output=True)
+    assert (home / ".aws" / "credentials").read_text() == "key"
+    assert (home / ".pypirc").read_text() == "mine"
+    key = home / ".ssh" / "id_ed25519"
+    assert not key.is_symlink()
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert key.parent.stat().st_mode & 0o077 == 0

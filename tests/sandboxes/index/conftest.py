@@ -27,6 +27,7 @@ from sandboxes.index.database import Database, Rows
 from sandboxes.index.models import File, ListEntry, PolicySetting, Project, Trouble, Waiver
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import Phase
+from sandboxes.screening.models import Job
 from sandboxes.usage.models import Fetch, Install
 from tests.sandboxes.index.upstream_server import UpstreamServer
 from tests.sandboxes.index.wheels import Package, make_wheel
@@ -101,7 +102,7 @@ def _set_floor(changes: dict[str, Any]) -> None:
 
 
 def _delete_all() -> None:
-    for model in (Trouble, ListEntry, Waiver, Install, Fetch, File, Project, Sandbox, User):
+    for model in (Job, Trouble, ListEntry, Waiver, Install, Fetch, File, Project, Sandbox, User):
         model._default_manager.all().delete()
 
 
@@ -256,6 +257,8 @@ def set_phase(index: Index) -> SetPhase:
 @pytest.fixture
 async def clear_screening(index: Index) -> AsyncIterator[None]:
     yield
+    await index.rows("DELETE FROM screening_change")
     await index.rows("DELETE FROM screening_affected")
     await index.rows("DELETE FROM screening_advisory")
     await index.rows("DELETE FROM screening_verdict")
+    await index.rows("DELETE FROM screening_scale")

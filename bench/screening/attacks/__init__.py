@@ -1,0 +1,29 @@
+"""Inert re-creations of known attacks, written by us to measure the scanner: see README.md beside this.
+
+The tables hold text; nothing in them is ever run, and nothing but `building.py` reads it.
+"""
+
+from typing import Final
+
+from bench.screening.attacks import (
+    compromised,
+    disguised,
+    hidden,
+    import_time,
+    install_time,
+    npm,
+    start_hooks,
+    stealing,
+)
+from bench.screening.attacks.attack import Attack
+
+ALL: Final[tuple[Attack, ...]] = (
+    *start_hooks.ATTACKS,
+    *install_time.ATTACKS,
+    *import_time.ATTACKS,
+    *hidden.ATTACKS,
+    *stealing.ATTACKS,
+    *disguised.ATTACKS,
+    *compromised.ATTACKS,
+    *npm.ATTACKS,
+)

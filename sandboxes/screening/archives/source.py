@@ -1,0 +1,48 @@
+"""The packed file, read at offsets. Closed when nobody holds it any more."""
+
+import os
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+from sandboxes.screening.archives.errors import BrokenError
+from sandboxes.screening.archives.unpacking import CHUNK
+
+
+class Source:
+    def __init__(self, path: Path) -> None:
+        try:
+            self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise BrokenError(f"it cannot be opened: {error.strerror}") from error
+        self._end = weakref.finalize(self, os.close, self._handle)
+        self.size = os.fstat(self._handle).st_size
+
+    def close(self) -> None:
+        self._end()
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Shorter only at the end."""
+        parts = []
+        while size > 0 and 0 <= offset < self.size:
+            part = self._read(offset, size)
+            if not part:
+                break
+            parts.append(part)
+            offset, size = offset + len(part), size - len(part)
+        return b"".join(parts)
+
+    def _read(self, offset: int, size: int) -> bytes:
+        try:
+            return os.pread(self._handle, size, offset)
+        except OSError as error:  # a disk, or a folder in a file's place
+            raise BrokenError(f"it cannot be read: {error.strerror}") from error
+
+    def pieces(self, offset: int, size: int) -> Iterator[bytes]:
+        end = offset + size
+        while offset < end:
+            piece = self.read(offset, min(CHUNK, end - offset))
+            if not piece:
+                return
+            yield piece
+            offset += len(piece)

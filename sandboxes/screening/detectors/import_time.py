@@ -1,0 +1,183 @@
+"""What importing a module does: its first level, class bodies, decorators, and the functions these call.
+
+Catches programs started, connections made, decoded or downloaded code run, machine code loaded from a download,
+credentials read and start-up places written by an import, also across modules of the package and under other
+names. Functions that nobody calls are looked at only where they both fetch or decode, and run.
+Would have caught: colorama look-alikes ("colourama", "colorizr": a loader in `__init__`), ctx (environment sent),
+torchtriton (host and keys sent), ultralytics 8.3.41 (a miner fetched and run), litellm 1.82.7 (encoded code run by
+`proxy_server`), fshec2's loader, W4SP's one-liners.
+Costs: the most of all detectors, by parsing; 20 to 60 ms for a median wheel. Files without a risky word are not
+parsed, and a package has a budget; what it left out is told.
+"""
+
+import ast
+from collections.abc import Iterator
+from typing import Final
+
+from sandboxes.screening.detectors.judging import When, gravest, judge
+from sandboxes.screening.detectors.reading_code import Source, Sources, installed, once, sources
+from sandboxes.screening.detectors.running import STEPS, Run
+from sandboxes.screening.findings import Ability, Found, Threat
+from sandboxes.screening.package import Kind, Package
+
+_STEPS: Final = 500_000  # of a package: about a second
+# A file whose functions are looked at though nobody calls them has a word of each kind.
+_FETCH: Final = (
+    b"urlopen", b"urlretrieve", b"requests", b"httpx", b"aiohttp", b"urllib3", b"socket", b"HTTPConnection",
+    b"HTTPSConnection", b"64decode", b"32decode", b"85decode", b"16decode", b"fromhex", b"unhexlify", b"decompress",
+    b"ftplib", b"chr(",
+)  # fmt: skip
+_ACT: Final = (
+    b"exec(", b"eval(", b"subprocess", b"os.system", b"os.popen", b"import system", b"startfile", b"marshal",
+    b"pickle.loads", b"exec_module", b"FunctionType", b"ctypes", b"environ", b"rmtree", b"CryptUnprotectData",
+    b"Popen", b"os.exec", b"os.spawn", b"__import__(",
+)  # fmt: skip
+
+
+def look(package: Package, former: Package | None) -> Iterator[Found]:
+    yield from once(package, "import-time", lambda: _look(package))
+
+
+def _look(package: Package) -> list[Found]:
+    return gravest(_Walk(package).found())
+
+
+class _Walk:
+    """Through the files of one package. What is imported from tests is looked at because it is imported."""
+
+    def __init__(self, package: Package) -> None:
+        self.files: Sources = sources(package)
+        self.kind = package.kind
+        self.by_module = {each.module: each for each in self.files.files}
+        self.runs: dict[str, Run] = {}
+        self.left = _STEPS
+        self.cut: set[str] = set()
+
+    def found(self) -> Iterator[Found]:
+        for source in self.files.files:
+            if not source.is_test and self._imported(source.path) and (source.risky or _relays(source)):
+                self._run(source)
+        self._follow()
+        for path, run in list(self.runs.items()):
+            source = next(each for each in self.files.files if each.path == path)
+            yield from judge(run.events, When.IMPORT, source)
+            if _any(_FETCH, source.content) and _any(_ACT, source.content):
+                yield from self._functions(source, run)
+        yield from self._not_looked_at()
+
+    def _imported(self, path: str) -> bool:
+        where = installed(path)
+        if self.kind is Kind.SDIST:
+            return where not in ("setup.py", "conftest.py", "noxfile.py", "tasks.py", "fabfile.py")
+        # Programs of a wheel are run by their users, with their first level.
+        return ".data/" not in where
+
+    def _run(self, source: Source) -> Run | None:
+        if source.path in self.runs:
+            return self.runs[source.path]
+        if self.left <= 0:
+            self.cut.add(source.path)
+            return None
+        tree = self.files.tree(source)
+        if tree is None:
+            return None
+        run = Run(module=source.module, is_package=source.is_package, steps=min(STEPS, self.left))
+        self.runs[source.path] = run
+        if source.path.endswith("__main__.py"):
+            # Only `python -m` runs it. Its functions are there to be followed.
+            run.module_level([each for each in tree.body if isinstance(each, _DEFINING)])
+        else:
+            run.module_level(tree.body)
+        self._spent(source, run)
+        return run
+
+    def _spent(self, source: Source, run: Run) -> None:
+        self.left -= min(STEPS, self.left) - max(run.steps, 0)
+        if run.exhausted:
+            self.cut.add(source.path)
+
+    def _follow(self) -> None:
+        """Modules that were left out and are imported by others; functions of other modules that are called."""
+        done: set[str] = set()
+        for _ in range(4):
+            wanted = {name for run in self.runs.values() for name in (*run.called, *run.imports)} - done
+            if not wanted:
+                return
+            done |= wanted
+            for name in sorted(wanted):
+                self._enter(name)
+
+    def _enter(self, name: str) -> None:
+        source = self.by_module.get(name)
+        if source is not None:
+            if source.is_test and source.risky:
+                self._run(source)
+            return
+        module, _, function = name.rpartition(".")
+        source = self.by_module.get(module)
+        if source is None or not any(name in run.called for run in self.runs.values()):
+            return
+        run = self._run(source) if source.risky or source.is_package else None
+        if run is None:
+            return
+        code = run.globals.look_up(function).code
+        if isinstance(code, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            run.function(code)
+
+    def _functions(self, source: Source, run: Run) -> Iterator[Found]:
+        tree = self.files.tree(source)
+        if tree is None or self.left <= 0:
+            return
+        steps = min(STEPS, self.left)
+        later = Run(module=run.module, is_package=run.is_package, steps=steps, globals=run.globals)
+        told = {each.line for each in run.events}
+        for code in _all_functions(tree):
+            if id(code[0]) in run.entered:
+                continue
+            start = len(later.events)
+            later.function(code[0], owner=code[1])
+            events = [each for each in later.events[start:] if each.line not in told]
+            yield from judge(events, When.RUN, source)
+        self.left -= steps - max(later.steps, 0)
+
+    def _not_looked_at(self) -> Iterator[Found]:
+        unseen = sorted({*self.files.skipped, *self.cut})
+        if unseen:
+            yield Found(
+                rule="import-time.not-looked-at",
+                ability=Ability.CONTENT,
+                threat=Threat.LOW,
+                why=f"{len(unseen)} Python files, or parts of them, are too much to be followed.",
+                path=unseen[0],
+            )
+
+
+_DEFINING: Final = (
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.ClassDef,
+    ast.Import,
+    ast.ImportFrom,
+    ast.Assign,
+)
+
+
+def _any(words: tuple[bytes, ...], content: bytes) -> bool:
+    return any(each in content for each in words)
+
+
+def _relays(source: Source) -> bool:
+    """A package's own file may call what does harm elsewhere."""
+    return source.is_package and 0 < len(source.content) < 20_000 and b"(" in source.content
+
+
+def _all_functions(
+    tree: ast.Module,
+) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, ast.ClassDef | None]]:
+    for each in tree.body:
+        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield each, None
+        elif isinstance(each, ast.ClassDef):
+            for inner in each.body:
+                if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
+                    yield inner, each

@@ -1,0 +1,220 @@
+"""Python files of a package, read and parsed once for all detectors, inside limits.
+
+Parsing is what screening costs most. So a file is parsed only when a detector asks for its tree, the files that
+run first are asked for first, and `trees` of one package together have a budget. What does not parse (Python 2,
+templates, other encodings) is no error: `Source.why_not` says it, and text searches still see it.
+"""
+
+import ast
+import gc
+import io
+import re
+import tokenize
+import unicodedata
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from sandboxes.screening.package import Member, Package
+
+LARGEST: Final = 1_500_000  # bytes of a file that is looked at; generated tables are longer
+MOST_READ: Final = 24_000_000  # bytes of Python of a package that are looked at as text
+MOST_PARSED: Final = 2_000_000  # bytes of a package that are parsed
+EXCERPT: Final = 300
+
+_TESTS: Final = re.compile(
+    r"(?:^|/)(?:tests?|testing|_tests?|test_data|testdata|docs?|examples?|benchmarks?|fixtures|demos?|samples?)/"
+    r"|(?:^|/)test_[^/]*\.py$|(?:^|/)[^/]*_test\.py$"
+)
+_SCHEMES: Final = re.compile(r"^[^/]+\.data/(?:purelib|platlib)/")
+# Any of these has to stand in a file whose import could do more than define things. Names that are written apart,
+# joined or decoded need one of the last two lines. Plain searches are tens of times faster than a pattern.
+_WORDS: Final = """
+exec eval subprocess system popen Popen spawn startfile runpy urlopen urlretrieve urllib requests httpx aiohttp socket
+http.client httplib ftplib smtplib telnetlib paramiko marshal pickle dill ctypes winreg memfd 64decode 32decode
+16decode 85decode fromhex unhexlify decompress load_source load_module FunctionType CodeType rmtree environ write_text
+write_bytes pynput keyring browser_cookie3 ImageGrab pyperclip asyncio pexpect xmlrpc pycurl imaplib poplib wget
+__import__ import_module builtins globals vars( locals( __dict__ __subclasses__ __loader__ sys.modules attrgetter
+methodcaller getattr(
+"""
+_RISKY: Final = (*(each.encode() for each in _WORDS.split()), b"http import", b"import pty")
+_WRITES: Final = re.compile(rb"open\([^)\n]{1,200}['\"][wax]")
+
+
+def _is_risky(content: bytes) -> bool:
+    if any(each in content for each in _RISKY):
+        return True
+    return b"open(" in content and _WRITES.search(content) is not None
+
+
+@dataclass(eq=False)
+class Source:
+    """One Python file."""
+
+    path: str
+    content: bytes
+    module: str  # dotted name it is imported by
+    is_package: bool
+    is_test: bool  # stands among tests, documents or examples
+    why_not: str = ""  # why it has no tree; empty before it was asked for one
+    _text: str | None = None
+    _tree: ast.Module | None = None
+    _tried: bool = False
+
+    @property
+    def text(self) -> str:
+        if self._text is None:
+            self._text = decoded(self.content)
+        return self._text
+
+    @property
+    def risky(self) -> bool:
+        """Whether any word stands in it without which it can do nothing."""
+        if _is_risky(self.content):
+            return True
+        # Python reads 𝘦𝘹𝘦𝘤 as exec, and files may say an encoding of their own.
+        if self.content.isascii() and b"coding" not in self.content[:200]:
+            return False
+        return _is_risky(unicodedata.normalize("NFKC", self.text).encode("utf-8", "replace"))
+
+    def excerpt(self, line: int) -> str:
+        return excerpt(line_of(self.text, line))
+
+
+@dataclass(eq=False)
+class Sources:
+    """All of a package, those that run first first."""
+
+    files: tuple[Source, ...] = ()
+    skipped: list[str] = field(default_factory=list)  # paths that were too large, or came after the budget
+    parsed: int = 0
+
+    def tree(self, source: Source) -> ast.Module | None:
+        """None when it does not parse, or nothing more is parsed; `why_not` says which."""
+        if source._tried:  # noqa: SLF001 - two halves of one thing
+            return source._tree  # noqa: SLF001
+        if self.parsed + len(source.content) > MOST_PARSED:
+            source.why_not = "budget"
+            if source.path not in self.skipped:
+                self.skipped.append(source.path)
+            return None
+        self.parsed += len(source.content)
+        source._tried = True  # noqa: SLF001
+        source._tree, source.why_not = parsed(source.text)  # noqa: SLF001
+        return source._tree  # noqa: SLF001
+
+
+_KEPT: Final[WeakKeyDictionary[Any, dict[str, Any]]] = WeakKeyDictionary()
+
+
+def once[Made](package: Package, what: str, make: Callable[[], Made]) -> Made:
+    """What several detectors need of one package is made once, and goes with it."""
+    try:
+        kept = _KEPT.setdefault(package, {})
+    except TypeError:  # a package of a kind that cannot be a key
+        return make()
+    if what not in kept:
+        kept[what] = make()
+    made: Made = kept[what]
+    return made
+
+
+def sources(package: Package) -> Sources:
+    return once(package, "sources", lambda: _sources(package))
+
+
+def _sources(package: Package) -> Sources:
+    found = Sources()
+    files: list[Source] = []
+    left = MOST_READ
+    members = [each for each in package.members if each.path.endswith((".py", ".pyw"))]
+    for member in sorted(members, key=lambda each: _order(installed(each.path))):
+        if member.size > min(LARGEST, left):
+            found.skipped.append(member.path)
+            continue
+        content = member.read(LARGEST)
+        left -= len(content)
+        files.append(_source(member.path, content))
+    found.files = tuple(files)
+    return found
+
+
+def _source(path: str, content: bytes) -> Source:
+    where = installed(path)
+    dotted = where.rsplit(".", 1)[0].removeprefix("src/").replace("/", ".")
+    is_package = dotted.endswith("__init__")
+    return Source(path, content, dotted.removesuffix(".__init__"), is_package, in_tests(path))
+
+
+def installed(path: str) -> str:
+    """Where a wheel's own folders are put: "x-1.data/purelib/a.py" is "a.py"."""
+    return _SCHEMES.sub("", path)
+
+
+def in_tests(path: str) -> bool:
+    return _TESTS.search(path.lower()) is not None
+
+
+def _order(path: str) -> tuple[bool, int, bool, str]:
+    first = path in ("setup.py", "sitecustomize.py", "usercustomize.py")
+    return (in_tests(path), 0 if first else path.count("/") + 1, not path.endswith("__init__.py"), path)
+
+
+def decoded(content: bytes) -> str:
+    """As Python would read it: its own encoding if it names one that Python has, else UTF-8."""
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+        if encoding.startswith(("utf", "latin", "iso", "ascii", "cp", "koi", "euc", "shift", "gb", "big5")):
+            return content.decode(encoding)
+    except (SyntaxError, ValueError, LookupError):
+        pass
+    return content.decode("utf-8", "replace")
+
+
+def parsed(text: str) -> tuple[ast.Module | None, str]:
+    """The tree, or a short reason. Python's parser bounds its own depth; what comes after it must bound theirs."""
+    if len(text) > LARGEST:
+        return None, "too large"
+    # A tree is many objects at once and no garbage: collecting meanwhile doubles the time.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(text), ""
+    except (SyntaxError, ValueError):
+        return None, "no Python 3"
+    except (RecursionError, MemoryError):
+        return None, "too deep"
+    finally:
+        if collects:
+            gc.enable()
+
+
+def line_of(text: str, number: int) -> str:
+    if number < 1:
+        return ""
+    for count, line in enumerate(io.StringIO(text), start=1):
+        if count == number:
+            return line
+    return ""
+
+
+def line_at(text: str, place: int) -> int:
+    """The number of the line that a place in the text is on."""
+    return text.count("\n", 0, place) + 1
+
+
+def excerpt(text: str, around: int = 0) -> str:
+    """No more than `EXCERPT` characters, those from `around` on if there are more."""
+    text = text.strip("\r\n")
+    if len(text.strip()) <= EXCERPT:
+        return text.strip()
+    start = max(0, min(around - 60, len(text) - EXCERPT))
+    return text[start : start + EXCERPT].strip()
+
+
+def members_named(package: Package, *names: str) -> list[Member]:
+    return [each for each in package.members if each.path in names]

@@ -1,0 +1,230 @@
+"""Who has it when something turns out bad, and what is done about it: advisory × installs × sandboxes.
+
+**Finding** looks from both sides, so that nothing falls between them. An advisory that was written left
+a row of `Change` in its own transaction, and is held against all installs there are. An install that
+came since is held against all advisories there are, once its number is final (`usage.services`): one
+that a waiver or policy let through is an exposure too. What was found is written in the transaction
+that takes the work off the list, so a worker that is killed leaves the work where it was.
+
+**Acting** is a transaction for each exposure: what is done, that it was done, and the ledger's entry,
+or nothing of it. What fails is kept with its error and tried again at the next look. A sandbox that
+is over by then needs nothing.
+
+An exposure acts once. It acts again only if its advisory became worse, or was withdrawn and came
+back: somebody who released a sandbox is not overruled by a corrected typing error.
+
+**Closing**: an advisory that was withdrawn, or changed so that it spares what was received, closes its
+exposures, and says why. Nothing is deleted, and nothing is released: that is offered to approvers.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from django.db import DatabaseError, connection, transaction
+
+from sandboxes.audit.services import record
+from sandboxes.errors import ConflictError, PetridishError, TemporaryError
+from sandboxes.lifecycle import alarms, clock, holds, isolation
+from sandboxes.lifecycle.locking import locked
+from sandboxes.lifecycle.models import Alarm, Sandbox
+from sandboxes.lifecycle.moves import start_ending
+from sandboxes.lifecycle.phases import LIVE, Phase
+from sandboxes.screening import matching_installs, reactions
+from sandboxes.screening.exposure import ALARMING, Action, Kind
+from sandboxes.screening.matching_installs import Outcome, Pair
+from sandboxes.screening.models import Exposure
+from sandboxes.usage.models import Install
+
+EXPOSED: Final = "exposed"  # alarms
+UNFOUNDED: Final = "isolation_unfounded"
+MOST_NAMED: Final = 50  # sandboxes in one entry of the ledger
+_NAMED_IN_A_REASON: Final = 3  # releases
+_LOCK: Final = 0x6578706F736564  # any constant: it names the lock of the one worker that looks
+
+logger = logging.getLogger(__name__)
+
+
+def expose() -> bool:
+    """Finds and acts until nothing is left. False: another worker is at it."""
+    with _alone() as ours:
+        if not ours:
+            return False
+        act()
+        while _find():
+            act()
+        _clear_offers()
+    return True
+
+
+def _find() -> bool:
+    """One batch, news about old installs first: there may be malware that runs."""
+    try:
+        with transaction.atomic():
+            outcome = matching_installs.next_changes(reactions.all_of())
+            if outcome is None:
+                outcome = matching_installs.next_installs(reactions.all_of())
+            if outcome is not None:
+                _tell(outcome)
+    except TemporaryError as error:
+        logger.warning("New installs are not looked at now: %s", error)
+        return False
+    return outcome is not None
+
+
+def act() -> None:
+    """What is still to be done, the hardest first (they are in that order by their names)."""
+    waiting = Exposure.objects.filter(acted_at=None, closed_at=None).order_by("action", "id")
+    for exposure_id in list(waiting.values_list("pk", flat=True)):
+        _act_on(exposure_id)
+
+
+def _act_on(exposure_id: int) -> None:
+    row = Exposure.objects.filter(pk=exposure_id, acted_at=None, closed_at=None)
+    try:
+        with transaction.atomic():
+            exposure = row.select_for_update(no_key=True, of=("self",)).select_related("advisory").first()
+            if exposure is None:
+                return
+            action = _possible(exposure)
+            row.update(acted_at=clock.Now(), action=action, error="")
+            _do(exposure, action)
+    except ConflictError:  # it is ending or over
+        row.update(acted_at=clock.Now(), error="")
+    except (PetridishError, DatabaseError) as error:
+        logger.exception("Exposure %s is not acted on; it is tried again.", exposure_id)
+        row.update(error=str(error)[:1000])
+
+
+def _possible(exposure: Exposure) -> Action:
+    """What is under a legal hold is kept: cut off in place of being ended."""
+    sandbox = locked(exposure.sandbox_id)
+    if sandbox.phase not in LIVE:
+        raise ConflictError(f"This sandbox is {sandbox.phase}.")
+    if exposure.action == Action.END and holds.held(sandbox):
+        return Action.ISOLATE
+    return Action(exposure.action)
+
+
+def _do(exposure: Exposure, action: Action) -> None:
+    reason = reason_of(exposure)
+    match action:
+        case Action.ISOLATE:
+            isolation.isolate(exposure.sandbox_id, by=None, reason=reason)
+        case Action.END:
+            start_ending(locked(exposure.sandbox_id), reason=reason)
+        case Action.NOTIFY:
+            data = {"advisory": exposure.advisory_id, "kind": exposure.kind, "reason": reason}
+            subject = _sandbox(exposure.sandbox_id)
+            record(actor=None, action="sandbox.exposed", subject=subject, data=data)
+
+
+def reason_of(exposure: Exposure) -> str:
+    """One line: "MAL-2026-1 says that six 1.0 is malicious"."""
+    rows = Install.objects.filter(pk__in=exposure.installs).order_by("project", "version")
+    releases = list(dict.fromkeys(f"{row.project} {row.version}" for row in rows))
+    what = ", ".join(releases[:_NAMED_IN_A_REASON])
+    more = f" and {len(releases) - _NAMED_IN_A_REASON} more" if len(releases) > _NAMED_IN_A_REASON else ""
+    verb = "is" if len(releases) == 1 else "are"
+    said = "malicious" if exposure.kind == Kind.MALICIOUS else f"vulnerable ({exposure.kind})"
+    guess = "" if exposure.confirmed else ", as far as its range tells"
+    return f"{exposure.advisory_id} says that {what}{more} {verb} {said}{guess}"
+
+
+def is_unfounded(sandbox: Sandbox) -> bool:
+    """Whether it is isolated for exposures that are all closed by now: then lifting that is on offer."""
+    if sandbox.phase != Phase.ISOLATED:
+        return False
+    rows = Exposure.objects.filter(sandbox=sandbox, action=Action.ISOLATE)
+    if rows.filter(closed_at=None).exists():
+        return False
+    given = sandbox.isolation_reason.splitlines()
+    closed = rows.values_list("advisory_id", flat=True)
+    return any(line.startswith(f"{advisory} says ") for advisory in closed for line in given)
+
+
+def _tell(outcome: Outcome) -> None:
+    """Last in the transaction: it writes to the ledger."""
+    for advisory_id, pairs in _by_advisory(outcome.found).items():
+        _tell_found(advisory_id, pairs)
+    for advisory_id, pairs in _by_advisory(outcome.closed).items():
+        _tell_closed(advisory_id, pairs)
+
+
+def _tell_found(advisory_id: str, pairs: list[Pair]) -> None:
+    live = [pair.sandbox for pair in pairs if pair.live]
+    past = [pair.sandbox for pair in pairs if not pair.live]
+    kind = Kind(pairs[0].kind)
+    if kind in ALARMING and (live or kind is Kind.MALICIOUS):
+        alarms.alarm(EXPOSED, _advisory(advisory_id), _summary(advisory_id, kind))
+    data = {
+        "kind": kind.value,
+        "live": len(live),
+        "past": len(past),
+        "sandboxes": [*live, *past][:MOST_NAMED],
+    }
+    record(actor=None, action="exposure.found", subject=_advisory(advisory_id), data=data)
+
+
+def _summary(advisory_id: str, kind: Kind) -> str:
+    rows = Exposure.objects.filter(advisory=advisory_id, closed_at=None)
+    live = rows.filter(sandbox__phase__in=LIVE).count()
+    past = rows.count() - live
+    guess = " Only its range covers what they received: a person has to look." if _is_guess(rows) else ""
+    return f"{advisory_id} ({kind.value}): {live} live and {past} past sandboxes received it.{guess}"
+
+
+def _is_guess(rows: Any) -> bool:
+    return bool(rows.filter(confirmed=False).exists())
+
+
+def _tell_closed(advisory_id: str, pairs: list[Pair]) -> None:
+    if not Exposure.objects.filter(advisory=advisory_id, closed_at=None).exists():
+        alarms.clear(EXPOSED, _advisory(advisory_id), by=None)
+    sandboxes = [pair.sandbox for pair in pairs]
+    cut_off = Sandbox.objects.select_related("owner").filter(pk__in=sandboxes, phase=Phase.ISOLATED)
+    for sandbox in cut_off.order_by("pk"):
+        if is_unfounded(sandbox):
+            told = f"{sandbox} of {sandbox.owner.get_username()} is isolated for what does not hold any more:"
+            alarms.alarm(
+                UNFOUNDED, _sandbox(sandbox.pk), f"{told} {pairs[0].why} An approver may release it."
+            )
+    data = {"why": pairs[0].why, "number": len(pairs), "sandboxes": sandboxes[:MOST_NAMED]}
+    record(actor=None, action="exposure.closed", subject=_advisory(advisory_id), data=data)
+
+
+def _clear_offers() -> None:
+    """Of what was released, ended, or is exposed again."""
+    for alarm in Alarm.objects.filter(kind=UNFOUNDED, cleared_at=None).order_by("id"):
+        sandbox = Sandbox.objects.filter(pk=int(alarm.subject.partition(":")[2])).first()
+        if sandbox is None or not is_unfounded(sandbox):
+            alarms.clear(UNFOUNDED, alarm.subject, by=None)
+
+
+def _by_advisory(pairs: Iterable[Pair]) -> dict[str, list[Pair]]:
+    found: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        found.setdefault(pair.advisory, []).append(pair)
+    return found
+
+
+def _advisory(advisory_id: str) -> str:
+    return f"advisory:{advisory_id}"
+
+
+def _sandbox(sandbox_id: int) -> str:
+    return f"sandbox:{sandbox_id}"
+
+
+@contextmanager
+def _alone() -> Iterator[bool]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK])
+        (taken,) = cursor.fetchone()
+    try:
+        yield taken
+    finally:
+        if taken:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])

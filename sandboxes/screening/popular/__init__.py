@@ -1,0 +1,43 @@
+"""The projects that most people mean when they type a name: what look-alikes are measured against. Pure.
+
+`pypi.txt` and `npm.txt` are shipped, most used first, one name a line. A newer list that
+`manage.py refresh_popular` took in stands in DATA_DIR and is read instead.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from sandboxes.screening import environment
+from sandboxes.screening.words import Ecosystem, normalised
+
+_SHIPPED: Final = Path(__file__).parent
+
+
+def names(ecosystem: str) -> tuple[str, ...]:
+    """Normalised, most used first; read once per process. Empty for an ecosystem without a list."""
+    try:
+        known = Ecosystem(ecosystem)
+    except ValueError:
+        return ()
+    return _read(_file(known), known)
+
+
+def newer_list(ecosystem: Ecosystem) -> Path:
+    """Where a list goes that replaces the shipped one."""
+    return environment.data_dir() / "popular" / f"{ecosystem}.txt"
+
+
+def _file(ecosystem: Ecosystem) -> Path:
+    newer = newer_list(ecosystem)
+    return newer if newer.is_file() else _SHIPPED / f"{ecosystem}.txt"
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, ecosystem: Ecosystem) -> tuple[str, ...]:
+    """A list that cannot be read is none: names are then not compared, and all else is."""
+    try:
+        lines = path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError):
+        return ()
+    return tuple(dict.fromkeys(normalised(ecosystem, name) for name in lines))

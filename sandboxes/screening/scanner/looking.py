@@ -1,0 +1,121 @@
+"""One file, every detector, one report. Whatever goes wrong holds the file; nothing is dropped in silence.
+
+A detector that fails says nothing of what it did not come to see, so the report is `broken`, with what the
+other detectors found beside it. Findings are counted by rule and threat before the gravest are chosen:
+thousands of harmless ones must hide neither a grave one nor one of another rule.
+"""
+
+import heapq
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+from sandboxes.screening.archives import ArchiveError, ArchivePackage, open_package
+from sandboxes.screening.detectors import Detector
+from sandboxes.screening.findings import Ability, Found, Report, Threat
+from sandboxes.screening.package import Facts
+from sandboxes.screening.scanner.former import open_former
+from sandboxes.screening.scanner.version import VERSION
+
+MOST: Final = 200  # findings
+_ALIKE: Final = 20  # of one rule and threat
+_EXCERPT: Final = 300  # characters
+_WHY: Final = 500
+_PATH: Final = 1024
+_BROKEN: Final = 1000
+_GRAVITY: Final = {threat: number for number, threat in enumerate(Threat)}
+
+
+def report(path: Path, facts: Facts, former: Path | None, detectors: Sequence[Detector]) -> Report:
+    """Never raises, but for what ends a process."""
+    begin = time.perf_counter()
+    looking = _Looking()
+    try:
+        looking.look(path, facts, former, detectors)
+    except ArchiveError as error:
+        looking.broken.append(error.reason)
+    except Exception as error:  # noqa: BLE001  our own fault, and still this file's report
+        looking.broken.append(f"it could not be read: {_said(error)}")
+    return Report(
+        findings=tuple(looking.findings),
+        broken=_clean("; ".join(dict.fromkeys(looking.broken)), _BROKEN),
+        seconds=round(time.perf_counter() - begin, 4),
+        version=VERSION,
+    )
+
+
+class _Looking:
+    def __init__(self) -> None:
+        self.findings: list[Found] = []
+        self.broken: list[str] = []
+
+    def look(self, path: Path, facts: Facts, former: Path | None, detectors: Sequence[Detector]) -> None:
+        package = open_package(path, facts)
+        try:
+            earlier, unreadable = open_former(former, facts) if former else (None, None)
+            found = self._all(package, earlier, detectors)
+            self.findings = heapq.nlargest(MOST, _few_alike(found), key=lambda each: _GRAVITY[each.threat])
+            if unreadable:
+                self.findings = [*self.findings[: MOST - 1], _unreadable(unreadable)]
+            if package.broken:  # also if a detector thought nothing of it
+                self.broken.append(package.broken)
+        finally:
+            package.close()
+
+    def _all(
+        self, package: ArchivePackage, former: ArchivePackage | None, detectors: Sequence[Detector]
+    ) -> Iterator[Found]:
+        unreadable = ""
+        for detector in detectors:
+            name = getattr(detector, "__name__", type(detector).__name__).rpartition(".")[2]
+            try:
+                yield from (_trimmed(found) for found in detector.look(package, former))
+            except ArchiveError as error:
+                if former is None or not former.broken or package.broken:
+                    self.broken.append(error.reason)
+                    continue
+                unreadable, former = former.broken, None
+                yield from self._all(package, None, (detector,))
+            except Exception as error:  # noqa: BLE001  recursion and memory too
+                self.broken.append(f"the detector {name} failed: {_said(error)}")
+        if unreadable:
+            yield _unreadable(unreadable)
+
+
+def _few_alike(found: Iterator[Found]) -> Iterator[Found]:
+    seen: Counter[tuple[str, Threat]] = Counter()
+    for each in found:
+        seen[each.rule, each.threat] += 1
+        if seen[each.rule, each.threat] <= _ALIKE:
+            yield each
+
+
+def _trimmed(found: Found) -> Found:
+    return replace(
+        found,
+        why=_clean(found.why, _WHY),
+        path=_clean(found.path, _PATH),
+        excerpt=_clean(found.excerpt, _EXCERPT),
+    )
+
+
+def _clean(text: str, most: int) -> str:
+    """What JSON and PostgreSQL can keep."""
+    return text[:most].encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _unreadable(reason: str) -> Found:
+    return Found(
+        rule="scanner.former-unreadable",
+        ability=Ability.CONTENT,
+        threat=Threat.LOW,
+        why=f"The release before it cannot be read to its end ({_clean(reason, _EXCERPT)}), so it was not compared.",
+    )
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__} {error}"[:_EXCERPT].strip()

@@ -1,0 +1,61 @@
+"""Coverage-guided fuzzing of the archives' readers, for as long as one likes:
+
+    python -m tests.sandboxes.screening.fuzz_archives [-max_total_time=600] [CORPUS_FOLDER]
+
+Needs `atheris` (`pip install atheris`), which no other part of the project does; libFuzzer's options hold.
+The first byte says what the file pretends to be; of a tarball the rest is what is inside the gzip, whose
+checksum nothing would ever get past. Without a folder it starts with the archives that the tests change.
+"""
+
+import gc
+import gzip
+import importlib
+import sys
+import tempfile
+from pathlib import Path
+from types import FunctionType
+
+from sandboxes.screening.package import Facts
+from tests.sandboxes.screening.archives import test_fuzzed
+from tests.sandboxes.screening.archives.made import NPM, SDIST, WHEEL
+
+KINDS: tuple[Facts, ...] = (WHEEL, SDIST, NPM)
+
+
+def one(folder: Path, data: bytes) -> None:
+    """Raises what is neither an archive nor an `ArchiveError`."""
+    if not data:
+        return
+    facts = KINDS[data[0] % len(KINDS)]
+    rest = data[1:]
+    test_fuzzed.read_whatever_it_is(folder, rest if facts is WHEEL else gzip.compress(rest, 1), facts)
+
+
+def seeds() -> list[bytes]:
+    zips = [bytes([KINDS.index(facts)]) + data for facts, data in test_fuzzed.SEEDS if facts is WHEEL]
+    tars = [b"\1" + gzip.decompress(data) for facts, data in test_fuzzed.SEEDS if facts is SDIST]
+    return [*zips, *tars, b"\2" + test_fuzzed.TAR]
+
+
+def readers() -> list[FunctionType]:
+    functions = (each for each in gc.get_objects() if isinstance(each, FunctionType))
+    return [each for each in functions if str(each.__module__).startswith("sandboxes.screening.archives")]
+
+
+def main(arguments: list[str]) -> None:
+    atheris = importlib.import_module("atheris")  # no part of the project
+    with tempfile.TemporaryDirectory(prefix="petridish-fuzz-") as name:
+        folder, corpus = Path(name), Path(name) / "corpus"
+        corpus.mkdir()
+        for number, data in enumerate(seeds()):
+            (corpus / str(number)).write_bytes(data)
+        if all(each.startswith("-") for each in arguments[1:]):
+            arguments = [*arguments, str(corpus)]
+        for function in readers():  # and not all that is loaded, which takes minutes
+            atheris.instrument_func(function)
+        atheris.Setup(arguments, lambda data: one(folder, data))
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(sys.argv)
