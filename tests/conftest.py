@@ -12,6 +12,7 @@ from pytest_django import DjangoDbBlocker
 from portal.accounts.models import User
 from portal.accounts.permissions import Role
 from portal.approvals.models import Rule
+from sandboxes.index.models import PolicySetting
 from sandboxes.lifecycle import claims
 
 
@@ -20,6 +21,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
     """Tests that commit are cleaned up with TRUNCATE, which the ledger's trigger refuses (its own test turns it on)."""
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute("ALTER TABLE audit_entry DISABLE TRIGGER audit_entry_table")
+        unscreened_floor()
     yield
     claims.leave()  # the worker's own connection would keep the database from being dropped
 
@@ -32,6 +34,13 @@ def default_rules(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("_django_db_helper")
         if not Rule.objects.exists():
             import_module("portal.approvals.migrations.0002_default_rules").add_defaults(apps, None)
+        unscreened_floor()
+
+
+def unscreened_floor() -> None:
+    """The installation's floor as a new one has it, but that nothing is screened: only tests of screening do that."""
+    import_module("sandboxes.index.migrations.0003_floor_and_epochs").add_floor(apps, None)
+    PolicySetting.objects.filter(profile="").update(screened=False)
 
 
 def _person(username: str, role: Role, department: str, manager: User | None = None) -> User:

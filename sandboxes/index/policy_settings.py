@@ -16,7 +16,7 @@ from sandboxes.errors import ConflictError, InvalidInputError, NotFoundError
 from sandboxes.index.models import ListEntry, PolicySetting
 from sandboxes.index.policy.facts import Ecosystem, Severity
 from sandboxes.index.policy.patterns import parse
-from sandboxes.index.policy.policy import LONGEST_COOLDOWN, NEUTRAL, Policy
+from sandboxes.index.policy.policy import LONGEST_COOLDOWN, NEUTRAL, SHIPPED, Policy
 
 LONGEST_REASON: Final = 500  # characters; it goes into status lines and pages
 
@@ -46,7 +46,7 @@ class Settings:
 def settings_of(profile: str) -> Settings:
     """As they are now; of a profile without any: what adds nothing to the floor."""
     row = PolicySetting.objects.filter(pk=profile).first()
-    return _settings(row) if row is not None else _plain(NEUTRAL if profile else Policy())
+    return _settings(row) if row is not None else _plain(NEUTRAL if profile else SHIPPED)
 
 
 @transaction.atomic
@@ -55,7 +55,7 @@ def change(*, profile: str, settings: Settings, by: Actor, reason: str) -> bool:
     _check(settings)
     reason = _reason(reason, needed=True)
     row = PolicySetting.objects.select_for_update().filter(pk=profile).first()
-    before = _settings(row) if row is not None else _plain(NEUTRAL if profile else Policy())
+    before = _settings(row) if row is not None else _plain(NEUTRAL if profile else SHIPPED)
     if row is not None and before == settings:
         return False
     PolicySetting.objects.update_or_create(profile=profile, defaults=asdict(settings))

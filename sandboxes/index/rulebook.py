@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sandboxes.index.policy.facts import Ecosystem, Severity
 from sandboxes.index.policy.patterns import parse
-from sandboxes.index.policy.policy import NEUTRAL, Internal, Listed, Policy
+from sandboxes.index.policy.policy import NEUTRAL, SHIPPED, Internal, Listed, Policy
 from sandboxes.index.policy.waivers import Scope, Subject, Waiver
 
 SETTINGS: Final = """
@@ -24,7 +24,7 @@ WHERE state = 'granted' AND until > now() ORDER BY id"""
 
 FLOOR: Final = ""  # the profile that everybody has
 # What a profile without a row adds; without its row the floor is what a new installation has.
-_DEFAULTS: Final = {FLOOR: Policy()}
+_DEFAULTS: Final = {FLOOR: SHIPPED}
 
 type Row = Mapping[str, Any]
 

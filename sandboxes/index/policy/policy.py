@@ -29,7 +29,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The defaults are what a new installation has."""
+    """The defaults are what a new installation has, but for `screened`: see `SHIPPED`."""
 
     cooldown: timedelta = COOLDOWN
     freeze_at: datetime | None = None  # "as of": nothing released later
@@ -84,5 +84,7 @@ def _naming(entries: tuple[Listed, ...], project: str) -> tuple[Listed, ...]:
     return tuple(entry for entry in entries if entry.pattern.names(project))
 
 
+# The floor of a new installation. A policy that is made by hand, for one question, knows no screener.
+SHIPPED = Policy(screened=True)
 # What a profile that says nothing of its own adds to the floor: nothing.
 NEUTRAL = Policy(cooldown=timedelta(), sdists=True, refuse_from=None)

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +13,6 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 from aiohttp import web
-from django.apps import apps
 from django.db import connection, connections
 from django.utils import timezone
 from multidict import CIMultiDictProxy
@@ -29,6 +27,7 @@ from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import Phase
 from sandboxes.screening.models import Job
 from sandboxes.usage.models import Fetch, Install
+from tests.conftest import unscreened_floor
 from tests.sandboxes.index.upstream_server import UpstreamServer
 from tests.sandboxes.index.wheels import Package, make_wheel
 
@@ -95,9 +94,8 @@ def _make_sandbox() -> Sandbox:
 
 
 def _set_floor(changes: dict[str, Any]) -> None:
-    """As the migration makes it, which another test's clean-up may have taken, and then `changes`."""
     PolicySetting.objects.all().delete()
-    import_module("sandboxes.index.migrations.0003_floor_and_epochs").add_floor(apps, None)
+    unscreened_floor()
     PolicySetting.objects.update(**changes)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from sandboxes.errors import InvalidInputError
 from sandboxes.index.policy.facts import Ecosystem, Severity
-from sandboxes.index.policy.policy import Policy
+from sandboxes.index.policy.policy import SHIPPED, Policy
 from sandboxes.index.policy.waivers import Subject
 from sandboxes.index.rulebook import Rulebook
 
@@ -56,7 +56,7 @@ def policy(book: Rulebook, who: Subject = ALICE, project: str = "demo") -> Polic
 
 
 def test_without_any_row_the_floor_is_a_new_installations() -> None:
-    assert policy(Rulebook(1, [], [], [])) == Policy()
+    assert policy(Rulebook(1, [], [], [])) == SHIPPED
     assert policy(Rulebook(1, [setting()], [], [])) == Policy()
 
 

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 
 from portal.accounts.models import User
 from sandboxes.audit.models import Entry
@@ -34,9 +36,11 @@ def floor_row(db: None) -> None:
 
 
 def test_a_new_installations_floor_is_the_policys_default() -> None:
+    import_module("sandboxes.index.migrations.0008_screened_by_default").screen(apps, None)
     stored = settings_of("")
     PolicySetting.objects.all().delete()
     assert settings_of("") == stored
+    assert stored.screened
     assert (stored.cooldown, stored.sdists, stored.refuse_from) == (
         Policy().cooldown,
         Policy().sdists,
