@@ -13,7 +13,7 @@ from typing import Final
 
 from sandboxes.screening.detectors.powers import COLLECTORS, FOREIGN_COMMAND, PLAIN_COMMAND, START_UP
 from sandboxes.screening.detectors.reading_code import Source
-from sandboxes.screening.detectors.running import Event
+from sandboxes.screening.detectors.run_state import Event
 from sandboxes.screening.detectors.values import Origin
 from sandboxes.screening.findings import Ability, Found, Threat
 

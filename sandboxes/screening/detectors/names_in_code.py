@@ -27,6 +27,7 @@ _SAME: Final = {
     "pickle._loads": "pickle.loads",
     "Cryptodome": "Crypto",
 }
+_FIRSTS: Final = frozenset(name.partition(".")[0] for name in _SAME)  # nearly no name begins so
 
 
 @dataclass(eq=False)
@@ -91,6 +92,8 @@ def imported(node: ast.Import) -> Iterator[tuple[str, str]]:
 
 def renamed(name: str) -> str:
     """The one name of what has several."""
+    if name.partition(".")[0] not in _FIRSTS:
+        return name
     if name in _SAME:
         return _SAME[name] or "builtins"
     for prefix in ("builtins.", "__builtin__.", "six.moves.builtins."):

@@ -12,6 +12,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Final
 
 from sandboxes.screening.detectors.judging import gravest
@@ -56,12 +57,16 @@ _SCRIPTS: Final = (".lnk", ".vbs", ".vbe", ".hta", ".scr", ".wsf", ".jse", ".cpl
 
 def look(package: Package, former: Package | None) -> Iterator[Found]:
     pure = package.kind is Kind.WHEEL and package.facts.filename.endswith("-none-any.whl")
-    found: list[Found] = []
-    for member in sorted(package.members, key=_interest)[:_HEADS]:
-        if member.size < 4 or member.path.lower().endswith(_TEXTS):
+    chosen = sorted(package.members, key=_interest)[:_HEADS]
+    ranks = {id(each): rank for rank, each in enumerate(chosen)}
+    found: list[tuple[int, Found]] = []
+    # Read as they lie: what lies behind is reached through all that is before it.
+    for member in package.members:
+        rank = ranks.get(id(member))
+        if rank is None or member.size < 4 or member.path.lower().endswith(_TEXTS):
             continue
-        found += _of_member(package, member, pure=pure)
-    yield from gravest(found, most=3)
+        found += [(rank, each) for each in _of_member(package, member, pure=pure)]
+    yield from gravest((each for _, each in sorted(found, key=itemgetter(0))), most=3)
 
 
 def _interest(member: Member) -> tuple[int, int]:

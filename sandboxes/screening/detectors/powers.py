@@ -179,6 +179,14 @@ COLLECTORS: Final = re.compile(
     r"|trycloudflare\.com|serveo\.net|localhost\.run|\.onion\b|grabify|iplogger|replit\.(?:app|dev)|repl\.co",
     re.IGNORECASE,
 )
+# Lower case; where none of them stands, no collector is named.
+COLLECTOR_HINTS: Final = (
+    b"/webhooks/", b"webhook.site", b"api.telegram.org/bot", b"requestbin", b"pipedream.net", b"burpcollaborator",
+    b"interact.sh", b"oast.", b"oastify", b"canarytokens", b"ngrok", b"transfer.sh", b"beeceptor.com", b"hookb.in",
+    b"dnslog.cn", b"ceye.io", b"requestcatcher", b"file.io", b"anonfiles", b"pastebin.com/raw", b"rentry.co",
+    b"paste.ee", b"hastebin", b"dpaste.", b"trycloudflare.com", b"serveo.net", b"localhost.run", b".onion", b"grabify",
+    b"iplogger", b"replit.", b"repl.co",
+)  # fmt: skip
 # Commands that fetch or run something foreign.
 FOREIGN_COMMAND: Final = re.compile(
     r"\bcurl\b|\bwget\b|powershell|\bpwsh\b|\bcertutil\b|\bbitsadmin\b|\bmshta\b|/dev/tcp/|\bnc\b.*-e|\bncat\b"

@@ -12,11 +12,14 @@ import re
 import tokenize
 import unicodedata
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from sandboxes.screening.detectors.words import Words
 from sandboxes.screening.package import Member, Package
 
 LARGEST: Final = 1_500_000  # bytes of a file that is looked at; generated tables are longer
@@ -30,7 +33,7 @@ _TESTS: Final = re.compile(
 )
 _SCHEMES: Final = re.compile(r"^[^/]+\.data/(?:purelib|platlib)/")
 # Any of these has to stand in a file whose import could do more than define things. Names that are written apart,
-# joined or decoded need one of the last two lines. Plain searches are tens of times faster than a pattern.
+# joined or decoded need one of the last two lines.
 _WORDS: Final = """
 exec eval subprocess system popen Popen spawn startfile runpy urlopen urlretrieve urllib requests httpx aiohttp socket
 http.client httplib ftplib smtplib telnetlib paramiko marshal pickle dill ctypes winreg memfd 64decode 32decode
@@ -39,14 +42,14 @@ write_bytes pynput keyring browser_cookie3 ImageGrab pyperclip asyncio pexpect x
 __import__ import_module builtins globals vars( locals( __dict__ __subclasses__ __loader__ sys.modules attrgetter
 methodcaller getattr(
 """
-_RISKY: Final = (*(each.encode() for each in _WORDS.split()), b"http import", b"import pty")
+_RISKY: Final = Words((*(each.encode() for each in _WORDS.split()), b"http import", b"import pty", b"open("))
+_OPENS: Final = frozenset((b"open(",))
 _WRITES: Final = re.compile(rb"open\([^)\n]{1,200}['\"][wax]")
 
 
 def _is_risky(content: bytes) -> bool:
-    if any(each in content for each in _RISKY):
-        return True
-    return b"open(" in content and _WRITES.search(content) is not None
+    words = _RISKY.within(content)
+    return bool(words - _OPENS) or (bool(words) and _WRITES.search(content) is not None)
 
 
 @dataclass(eq=False)
@@ -69,7 +72,12 @@ class Source:
             self._text = decoded(self.content)
         return self._text
 
-    @property
+    @cached_property
+    def searched(self) -> bytes:
+        """For plain searches. A file may name an encoding in which words look otherwise."""
+        return self.text.encode("utf-8", "replace") if b"coding" in self.content[:200] else self.content
+
+    @cached_property
     def risky(self) -> bool:
         """Whether any word stands in it without which it can do nothing."""
         if _is_risky(self.content):
@@ -105,6 +113,12 @@ class Sources:
         source._tree, source.why_not = parsed(source.text)  # noqa: SLF001
         return source._tree  # noqa: SLF001
 
+    def forget(self, source: Source) -> None:
+        """Its tree, which is large; whoever asks again has it parsed again."""
+        if source._tree is not None:  # noqa: SLF001
+            source._tree, source._tried = None, False  # noqa: SLF001
+            self.parsed -= len(source.content)
+
 
 _KEPT: Final[WeakKeyDictionary[Any, dict[str, Any]]] = WeakKeyDictionary()
 
@@ -127,17 +141,20 @@ def sources(package: Package) -> Sources:
 
 def _sources(package: Package) -> Sources:
     found = Sources()
-    files: list[Source] = []
     left = MOST_READ
     members = [each for each in package.members if each.path.endswith((".py", ".pyw"))]
-    for member in sorted(members, key=lambda each: _order(installed(each.path))):
+    wanted: dict[int, int] = {}
+    for place, member in enumerate(sorted(members, key=lambda each: _order(installed(each.path)))):
         if member.size > min(LARGEST, left):
             found.skipped.append(member.path)
-            continue
-        content = member.read(LARGEST)
-        left -= len(content)
-        files.append(_source(member.path, content))
-    found.files = tuple(files)
+        else:
+            left -= member.size
+            wanted[id(member)] = place
+    # Read as they lie: what lies behind is reached through all that is before it.
+    read = {
+        wanted[id(each)]: _source(each.path, each.read(LARGEST)) for each in members if id(each) in wanted
+    }
+    found.files = tuple(read[place] for place in sorted(read))
     return found
 
 
@@ -191,6 +208,65 @@ def parsed(text: str) -> tuple[ast.Module | None, str]:
     finally:
         if collects:
             gc.enable()
+
+
+class Part(StrEnum):
+    """Of a file of Python."""
+
+    PROSE = "prose"  # comments, and strings that nothing is done with
+    FUNCTION = "function"
+    OTHER = "other"
+
+
+_READS_ITSELF: Final = ("__doc__", "getdoc", "getcomments", "getsource", "__file__", "__loader__")
+
+
+def parts_at(text: str, lines: Iterable[int]) -> set[Part]:
+    """Where lines stand, as far as it matters. Prose is none in a file that may read its own."""
+    tree, _ = parsed(text)
+    return {Part.OTHER if tree is None else _part_at(tree, text, line) for line in lines}
+
+
+def _part_at(tree: ast.AST, text: str, line: int) -> Part:
+    within = list(_around(tree, line))
+    if _is_prose(tree, within, text, line) and not any(each in text for each in _READS_ITSELF):
+        return Part.PROSE
+    return Part.FUNCTION if any(_in_body(each, line) for each in within) else Part.OTHER
+
+
+def _around(tree: ast.AST, line: int) -> Iterator[ast.stmt]:
+    """Statements that the line is part of, from the outermost."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.stmt):
+            if node.lineno <= line <= (node.end_lineno or 0):
+                yield node
+                yield from _around(node, line)
+        elif isinstance(node, ast.ExceptHandler | ast.match_case):
+            yield from _around(node, line)
+
+
+def _in_body(node: ast.stmt, line: int) -> bool:
+    """Not in a function's head: its defaults are worked out at once."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return isinstance(node, functions) and line > node.lineno and line >= node.body[0].lineno
+
+
+def _is_prose(tree: ast.AST, within: list[ast.stmt], text: str, line: int) -> bool:
+    if line_of(text, line).lstrip().startswith("#"):
+        strings = (each for each in ast.walk(tree) if isinstance(each, ast.Constant | ast.JoinedStr))
+        return not any(each.lineno <= line <= (each.end_lineno or 0) for each in strings)
+    return any(
+        isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant) and _alone(text, each, line)
+        for each in within
+    )
+
+
+def _alone(text: str, node: ast.stmt, line: int) -> bool:
+    """Nothing else is on this line of a string: not before its start, and not after its end."""
+    content = line_of(text, line).encode()
+    before = content[: node.col_offset].strip() if line == node.lineno else b""
+    after = content[node.end_col_offset or 0 :].strip() if line == node.end_lineno else b""
+    return not before and not after
 
 
 def line_of(text: str, number: int) -> str:

@@ -5,7 +5,8 @@ shells, browsers' and wallets' files, miners, worms that publish themselves, obf
 it would have caught: W4SP's stealers (2022, webhooks and browsers' stores), node-ipc (2022), the miners in
 ultralytics (2024), Shai-Hulud (npm, 2025), and code behind hundreds of blanks (2023).
 A rule's `meta` has its `ability` and `threat` (else: content, medium), a `description` of one sentence, and
-`files`: "code" (the default for ours), "native" or "any" (the default for the admin's).
+`files`: "code" (the default for ours), "native" or "any" (the default for the admin's). `in_prose` and `in_function`
+are its threats where all matches stand in a comment or docstring of Python, or in one of its functions.
 Cost: some 10 ms per MiB of code; rules are compiled once per process.
 """
 
@@ -18,6 +19,7 @@ from typing import Any, Final
 import yara_x
 
 from sandboxes.screening.detectors import patterns
+from sandboxes.screening.detectors.reading_code import Part, decoded, parts_at
 from sandboxes.screening.findings import Ability, Found, Threat
 from sandboxes.screening.package import Member, Package
 
@@ -25,6 +27,7 @@ SECONDS: Final = 5  # for one member
 ALTOGETHER: Final = 20.0  # seconds for all members of a package
 _LARGEST: Final = 8 * 1024 * 1024  # bytes of a member that are looked at
 _EXCERPT: Final = 300
+_PLACES: Final = 8  # matches; where more stand, nothing is made less of
 _CODE: Final = frozenset(
     (".py", ".pyw", ".pyi", ".pyx", ".pth", ".ipynb", ".js", ".cjs", ".mjs", ".jsx", ".ts", ".tsx", ".node",
      ".sh", ".bash", ".zsh", ".fish", ".bat", ".cmd", ".ps1", ".psm1", ".vbs", ".lua", ".rb", ".pl", ".php",
@@ -97,12 +100,24 @@ def _found(rule: yara_x.Rule, meta: Mapping[str, Any], member: Member, content: 
     return Found(
         rule=f"yara.{name}" if ours else f"yara.{rule.namespace.rsplit('.', 1)[0]}.{name}",
         ability=_ability(meta.get("ability")),
-        threat=_threat(meta.get("threat")),
+        threat=_threat(_told_threat(rule, meta, member.path, content)),
         why=str(meta.get("description") or f"It matches the rule {name} of {rule.namespace}.")[:300],
         path=member.path,
         line=line,
         excerpt=excerpt,
     )
+
+
+def _told_threat(rule: yara_x.Rule, meta: Mapping[str, Any], path: str, content: bytes) -> object:
+    """Less where the rule says so: in a function that somebody has to call, or in what only people read."""
+    own = {Part.PROSE: meta.get("in_prose"), Part.FUNCTION: meta.get("in_function")}
+    offsets = {match.offset for pattern in rule.patterns for match in pattern.matches}
+    if not any(own.values()) or not path.endswith(".py") or not 0 < len(offsets) <= _PLACES:
+        return meta.get("threat")
+    text = decoded(content)
+    parts = parts_at(text, {content.count(b"\n", 0, each) + 1 for each in offsets})
+    gravest = next(each for each in (Part.OTHER, Part.FUNCTION, Part.PROSE) if each in parts)
+    return own.get(gravest) or meta.get("threat")
 
 
 def _place(rule: yara_x.Rule, content: bytes) -> tuple[int, str]:

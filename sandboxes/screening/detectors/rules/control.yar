@@ -24,6 +24,8 @@ rule download_and_run {
         description = "It hands what it downloads straight to a shell or an interpreter."
         ability = "execute"
         threat = "high"
+        in_function = "medium"
+        in_prose = "low"
     strings:
         $pipe = /\b(curl|wget)\b[^\n|;"']{0,200}https?:\/\/[^\n|;"']{3,200}\|\s*(sudo )?(\/bin\/)?(ba|z)?sh\b/
         $python = /\b(curl|wget)\b[^\n|;"']{0,200}https?:\/\/[^\n|;"']{3,200}\|\s*python3?\b/

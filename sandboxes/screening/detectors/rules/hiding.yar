@@ -123,8 +123,9 @@ rule data_after_picture {
         $bits = /(lsb\.reveal\(|getpixel\(|&\s*1\b[^\n]{0,60}(join|append)|stepic\.decode|steganogan)/
         $behind = /b["']IEND/
         $run = /\b(exec|eval)\s*\(\s*[a-z_]/
+        $defined = /\bdef\s+(exec|eval)\s*\(\s*[a-z_]/
     condition:
-        any of ($image*) and any of ($bits, $behind) and $run
+        any of ($image*) and any of ($bits, $behind) and #run > #defined
 }
 
 rule module_made_by_hand {

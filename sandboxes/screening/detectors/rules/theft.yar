@@ -18,6 +18,7 @@ rule catcher_of_requests {
         description = "It names a service that catches requests of anybody, which thieves use as a letter box."
         ability = "network"
         threat = "high"
+        in_prose = "low"
     strings:
         $host = /https?:\/\/([\w-]{1,63}\.){0,3}(webhook\.site|pipedream\.net|requestbin\.(com|net)|requestcatcher\.com|oastify\.com|oast\.(fun|live|me|online|pro|site)|interact\.sh|burpcollaborator\.net|beeceptor\.com|dnslog\.cn|ceye\.io|canarytokens\.com)\b/ nocase
         $bare = /["'][\w-]{8,63}\.(oastify\.com|oast\.(fun|live|me|online|pro|site)|interact\.sh|burpcollaborator\.net|dnslog\.cn|ceye\.io)["']/ nocase

@@ -187,6 +187,15 @@ def test_what_is_collected_and_sent_on_import_is_critical(text: str, line: int) 
 
 
 GOOD = [
+    # A reader of formulas: the names that one may have are put together of characters, and the formula is not.
+    (
+        "import binascii\ndef names(n):\n    return {chr(x): x for x in n}\n"
+        "def worth(text, n):\n    return eval(text, {}, names(n))\n"
+    ),
+    (
+        "import requests, subprocess, os\ndef newest(n):\n    found = n.find(env=os.environ)\n"
+        "    return requests.get(found.address)\n"
+    ),
     "import re, subprocess\nPATTERN = re.compile('x')\ndef run(x):\n    return subprocess.run(x)\n",
     "import os\nDEBUG = os.environ.get('DEBUG')\nPATH = dict(os.environ)\n",
     "import requests\nsession = requests.Session()\ndef get(u):\n    return session.get(u)\n",

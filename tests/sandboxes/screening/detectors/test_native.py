@@ -8,6 +8,7 @@ from sandboxes.screening.detectors import native
 from sandboxes.screening.findings import Threat
 from sandboxes.screening.package import Kind
 from tests.sandboxes.screening.detectors.snippets import found_in
+from tests.sandboxes.screening.packages import MadeMember
 
 ELF = b"\x7fELF" + b"\2" * 100
 PE = b"MZ" + b"\0" * 60 + b"PE\0\0" + b"\0" * 100
@@ -60,3 +61,19 @@ def test_a_platform_s_wheel_brings_its_own_machine_code() -> None:
     assert found_in(native, {"thing/a.so": ELF}, filename=PLATFORM) == []
     (found,) = found_in(native, {"thing/a.exe": PE}, filename=PLATFORM)
     assert (found.rule, found.threat) == ("native.foreign", Threat.MEDIUM)
+
+
+def test_members_are_read_as_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a tarball, each step back would unpack again what is before it."""
+    read: list[str] = []
+    whole = MadeMember.read
+
+    def noted(member: MadeMember, most: int = 1 << 30) -> bytes:
+        read.append(member.path)
+        return whole(member, most)
+
+    monkeypatch.setattr(MadeMember, "read", noted)
+    files = {"a.py": b"x = 1", "b.so": ELF, "c.txt": b"text", "d.bin": ELF + ELF}
+    found = found_in(native, files, Kind.SDIST)
+    assert read == sorted(read)
+    assert [each.path for each in found] == ["d.bin", "b.so"]  # the gravest first

@@ -48,6 +48,49 @@ def test_what_one_good_tool_knows(text: str) -> None:
     assert told(found_in(secrets, {"a.py": text}), Threat.MEDIUM) == set()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        (
+            'import requests\n\n\ndef hook(url):\n    """Adds a hook.\n\n    hook(\'https://webhook.site/1\')\n'
+            '    """\n    requests.post(\'/hooks\')'
+        ),
+        "import requests\n# try it with https://webhook.site/1\nrequests.post(URL)",
+        "import os, requests, subprocess\nsubprocess.run(['x'], env=os.environ)\nrequests.get(URL)",
+    ],
+)
+def test_what_says_nothing_at_all(text: str) -> None:
+    assert told(found_in(secrets, {"a.py": text})) == set()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import requests\n'''https://webhook.site/1'''\nrequests.post(__doc__)",
+        "import requests\n'''x'''; U = 'https://webhook.site/1'\nrequests.post(U)",
+        "import requests\nU = '''\nhttps://webhook.site/1'''\nrequests.post(U)",
+        "import requests\n# https://webhook.site/1\nrequests.post('https://webhook.site/2')",
+    ],
+)
+def test_a_collector_that_code_may_reach_is_told(text: str) -> None:
+    assert "secrets.collector" in {rule for rule, _, _ in told(found_in(secrets, {"a.py": text}))}
+
+
+PLACES = """
+discord.com/api/webhooks/12345 discordapp.com/api/webhooks/12345 api.telegram.org/bot1 WebHook.site requestbin.com
+pipedream.net burpcollaborator.net interact.sh oast.com oast.fun oastify.com canarytokens.com ngrok.io ngrok-free.app
+transfer.sh beeceptor.com hookb.in dnslog.cn ceye.io requestcatcher.com file.io gofile.io anonfiles.com
+pastebin.com/raw rentry.co paste.ee hastebin.com dpaste.org trycloudflare.com serveo.net localhost.run abc.onion
+grabify.link iplogger.org replit.app repl.co
+"""
+
+
+@pytest.mark.parametrize("place", PLACES.split())
+def test_each_collector_is_known(place: str) -> None:
+    found = told(found_in(secrets, {"a.py": f"U = 'https://x.{place}/'"}))
+    assert {rule for rule, _, _ in found} == {"secrets.collector"}
+
+
 def test_a_left_secret_is_not_repeated() -> None:
     secret = "ghp_" + "aB3" * 12
     (found,) = found_in(secrets, {"a.py": f"T = '{secret}'"})

