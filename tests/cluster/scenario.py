@@ -29,6 +29,8 @@ def everything(subject: Subject) -> None:
     cluster.apply((*rendered.workspace, *rendered.access))
     _probe(subject, rendered.probe, spec.namespace)
     wait_for(lambda: cluster.workspace(spec.namespace).ready)
+    with contextlib.suppress(ClusterRefusedError) if subject.simulated else contextlib.nullcontext():
+        assert cluster.installed(spec.namespace)["complete"]  # in a container that runs: it is scaled below
     cluster.workspace_activity(spec.namespace)
     _observe(subject, rendered)
     _every_kind(subject, rendered)
@@ -136,8 +138,6 @@ def _least(kind: str, image: str) -> KubeObject:
 
 def _remove(subject: Subject, namespace: str, uid: str, sandbox_id: int) -> None:
     cluster = subject.cluster
-    with contextlib.suppress(ClusterRefusedError) if subject.simulated else contextlib.nullcontext():
-        assert cluster.installed(namespace)["complete"]
     cluster.inventory(namespace)
     cluster.revoke_access(namespace)
     cluster.delete_workloads(namespace)
