@@ -6,8 +6,8 @@ names. Functions that nobody calls are looked at only where they both fetch or d
 Would have caught: colorama look-alikes ("colourama", "colorizr": a loader in `__init__`), ctx (environment sent),
 torchtriton (host and keys sent), ultralytics 8.3.41 (a miner fetched and run), litellm 1.82.7 (encoded code run by
 `proxy_server`), fshec2's loader, W4SP's one-liners.
-Costs: the most of all detectors, by parsing; 15 to 50 ms for a median wheel. Files without a risky word are not
-parsed, and a package has a budget; what it left out is told.
+Costs: the most of all detectors, by parsing: more than all others together (`bench.screening.detectors`).
+Files without a risky word are not parsed, and a package has a budget; what it left out is told.
 """
 
 import ast

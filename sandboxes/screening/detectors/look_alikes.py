@@ -5,7 +5,7 @@ Catches: typosquats and combosquats. It would have caught `jeIlyfish` (2019, an 
 and `reqeusts`. A likeness alone proves little: most are forks, plugins and coincidences, and older than any
 attack would live.
 So the project's age decides how grave it is.
-Cost: about a millisecond; the list is read once per process.
+Cost: a fraction of a millisecond; the list is read once per process.
 """
 
 import re

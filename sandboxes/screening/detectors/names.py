@@ -1,7 +1,7 @@
 """Which popular project a name could be taken for, and how. Pure, and one set of tables per process.
 
 Names are short, so all that is one slip of a finger away from one is made up (some 80 per character) and
-looked up: that costs a millisecond, where measuring the distance to each popular name would cost as many as
+looked up: that costs little, where measuring the distance to each popular name would cost as many as
 there are.
 """
 

@@ -5,7 +5,7 @@ under the name of a picture or a text are disguised. Archives inside archives an
 because nobody looked into them.
 Would have caught: ua-parser-js's `jsextension` miner, "ultralytics"-like bundled miners, "pymafka" and other droppers
 with a PE in a pure wheel, xz's crafted "test files" (told as opaque, no more).
-Costs: the first bytes of at most 500 members, 1 to 5 ms.
+Costs: the first bytes of at most 500 members.
 """
 
 import math

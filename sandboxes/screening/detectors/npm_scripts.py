@@ -5,7 +5,7 @@ installs it. The files they start are read. JavaScript is not parsed: words that
 Would have caught: event-stream/flatmap-stream (code decrypted with another package's description), ua-parser-js and
 coa/rc (preinstall fetches a miner), eslint-scope (`.npmrc` sent by postinstall), node-ipc's eraser, chalk/debug of
 2025 (`_0x` code around `window.ethereum`), Shai-Hulud (postinstall `node bundle.js`), dependency confusion beacons.
-Costs: text searches of at most 8 MB, 40 ms for each that has words of an attack; nothing in wheels and sdists.
+Costs: text searches of at most 8 MB; nothing in wheels and sdists.
 """
 
 import json

@@ -5,7 +5,7 @@ escapes of what could be written plainly, marks of obfuscators, compiled modules
 blobs in files that run what they decode. `import_time` follows what is decoded; this sees what it cannot follow.
 Would have caught: "colourful"-like W4SP copies (code 200 columns to the right), "pyobfgood"/BlazeStealer, fshec2
 (`full.pyc` without source), "Vare" and Hyperion-packed stealers, GlassWorm's invisible characters.
-Costs: text searches only, 1 to 5 ms for a median wheel.
+Costs: text searches only, about a millisecond for a median wheel.
 """
 
 import re

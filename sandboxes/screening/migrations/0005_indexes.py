@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("screening", "0004_g_exposure")]
+    dependencies = [("screening", "0004_exposure")]
 
     operations = [
         migrations.AddIndex(

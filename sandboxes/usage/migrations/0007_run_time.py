@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("lifecycle", "0004_tokens_revoked"),
-        ("usage", "0006_g_install_version"),
+        ("usage", "0006_install_version"),
     ]
 
     operations = [

@@ -8,8 +8,8 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("lifecycle", "0005_h_honeytoken"),
-        ("usage", "0007_h_run_time"),
+        ("lifecycle", "0005_honeytoken"),
+        ("usage", "0007_run_time"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

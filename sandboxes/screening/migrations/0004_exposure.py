@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("lifecycle", "0004_tokens_revoked"),
-        ("screening", "0003_e_verdicts"),
+        ("screening", "0003_verdicts"),
     ]
 
     operations = [
