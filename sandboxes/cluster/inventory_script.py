@@ -13,7 +13,7 @@ import sys
 import time
 
 ROOTS = ("/workspace", "/tmp")  # noqa: S108 -- the workspace's only other volume
-SECONDS, NAMES, FILES, BYTES, TEXT, SHOWN, DEPTH = 45, 5000, 200000, 64 << 20, 4 << 20, 10, 14
+SECONDS, NAMES, FILES, BYTES, TEXT, SHOWN, DEPTH = 45, 5000, 200000, 64 << 20, 4 << 20, 10, 12
 until = time.monotonic() + SECONDS
 state = {"files": 0, "complete": True}
 
@@ -116,7 +116,7 @@ def items():
             if stop():
                 return
             folders[:] = sorted(each for each in folders if not os.path.islink(os.path.join(place, each)))
-            if place.count("/") > DEPTH:
+            if place.count("/") - root.count("/") > DEPTH:
                 state["complete"] = False
                 folders[:] = []
             for name in folders:
