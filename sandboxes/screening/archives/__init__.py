@@ -5,7 +5,8 @@ reading. What breaks a limit is a `LimitError`, what cannot be read to its end a
 can be read and yet is odd is told in plain words (`Package.oddities`).
 """
 
-from sandboxes.screening.archives.errors import ArchiveError, BrokenError, LimitError
+from sandboxes.screening.archives.errors import ArchiveError, BrokenError, LimitError, LockedError
+from sandboxes.screening.archives.inside import Inner, Trouble
 from sandboxes.screening.archives.limits import DEFAULT, Limits
 from sandboxes.screening.archives.opening import ArchivePackage, open_package
 
@@ -14,7 +15,10 @@ __all__ = [
     "ArchiveError",
     "ArchivePackage",
     "BrokenError",
+    "Inner",
     "LimitError",
     "Limits",
+    "LockedError",
+    "Trouble",
     "open_package",
 ]

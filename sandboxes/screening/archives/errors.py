@@ -15,3 +15,7 @@ class LimitError(ArchiveError):
 
 class BrokenError(ArchiveError):
     """It cannot be read to its end, or different programs would read different things."""
+
+
+class LockedError(BrokenError):
+    """It needs a password."""

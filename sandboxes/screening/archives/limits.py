@@ -27,6 +27,12 @@ class Limits:
     oddities: int = 100  # that are told; the others are counted
     cache: int = 64 * MIB  # bytes of members that are kept for the next detector
     most: int = 64 * MIB  # bytes of one member that are ever in memory at once
+    # Of the archives inside it, all levels together:
+    nesting: int = 5  # levels
+    inside_members: int = 200_000
+    inside_total: int = 4 * GIB  # bytes, unpacked; `ratio` and `floor` hold for them too
+    inside_held: int = 256 * MIB  # bytes of archives that are in memory at once, one within the other
+    inside_seconds: float = 20.0  # of the processor
 
 
 DEFAULT: Final = Limits()

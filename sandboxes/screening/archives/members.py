@@ -14,12 +14,15 @@ _SHARE: Final = 4  # a member larger than a quarter of the cache would drive out
 class Cache:
     """The last read members, by bytes. One that was read in part is kept in part."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, lenient: bool = False) -> None:
         self.limits = limits
+        self.lenient = lenient  # of what is broken as much is given as can be read
         self._kept: OrderedDict[int, tuple[bytes, bool]] = OrderedDict()
         self._size = 0
 
-        self.broken = ""  # the first reason why a member could not be read; for whoever caught the error
+        self.error: ArchiveError | None = (
+            None  # the first for which a member could not be read, caught or not
+        )
 
     def read(self, key: int, most: int, chunks: Callable[[], Iterator[bytes]]) -> bytes:
         kept = self._kept.get(key)
@@ -67,6 +70,11 @@ class FileMember:
         self._cache = cache
         self._number = number
 
+    @property
+    def number(self) -> int:
+        """The same for all links to one."""
+        return self._number
+
     def __repr__(self) -> str:
         return f"<{self.path} {self.size}>"
 
@@ -85,8 +93,9 @@ class FileMember:
         try:
             yield from self._counted()
         except ArchiveError as error:
-            self._cache.broken = self._cache.broken or error.reason
-            raise
+            self._cache.error = self._cache.error or error
+            if not self._cache.lenient:
+                raise
 
     def _counted(self) -> Iterator[bytes]:
         size = 0

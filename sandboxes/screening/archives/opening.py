@@ -1,11 +1,12 @@
 """A file as a `Package`: which kind it is goes by its name, as installers do it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from sandboxes.screening.archives import unpacking
 from sandboxes.screening.archives.errors import BrokenError
+from sandboxes.screening.archives.inside import MARK, Budget, Inner, Trouble, find, inside
 from sandboxes.screening.archives.limits import DEFAULT, Limits
 from sandboxes.screening.archives.members import Cache, FileMember
 from sandboxes.screening.archives.oddities import Oddities, compare, shown
@@ -47,20 +48,32 @@ class ArchivePackage:
     @property
     def broken(self) -> str:
         """Why a member could not be read, once that was tried, also if nobody minded."""
-        return self._cache.broken
+        return self._cache.error.reason if self._cache.error else ""
 
     def member(self, path: str) -> FileMember | None:
         return self._by_path.get(path)
+
+    def inside(self, limits: Limits = DEFAULT) -> Iterator[Inner | Trouble]:
+        """The archives in it, and those in them."""
+        return inside(self.members, self.kind, self.facts, Budget(limits, self._source.size))
+
+    def within(self, path: str, limits: Limits = DEFAULT) -> FileMember | None:
+        """A member by its path, also one of an archive in it. Raises `ArchiveError`."""
+        outer, mark, rest = path.partition(MARK)
+        first = self.member(outer)
+        if self.member(path) is not None or first is None or not mark:
+            return self.member(path)
+        return find(first, rest, self.kind, self.facts, Budget(limits, self._source.size))
 
     def close(self) -> None:
         """Nothing can be read any more. Forgetting the package does the same."""
         self._source.close()
 
 
-def open_package(path: Path, facts: Facts, limits: Limits = DEFAULT) -> ArchivePackage:
-    """Lists it; nothing is extracted. Raises `ArchiveError`."""
+def open_package(file: Path | int, facts: Facts, limits: Limits = DEFAULT) -> ArchivePackage:
+    """Lists it; nothing is extracted. `file` may be an open handle. Raises `ArchiveError`."""
     kind = kind_of(facts)
-    source = Source(path)
+    source = Source(file)
     try:
         return _opened(source, kind, facts, limits)
     except BaseException:

@@ -4,15 +4,19 @@ import os
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from sandboxes.screening.archives.errors import BrokenError
 from sandboxes.screening.archives.unpacking import CHUNK
 
+OPENING: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+
 
 class Source:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: Path | int) -> None:
+        """By its path, or by a handle that somebody else opened, and closes."""
         try:
-            self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            self._handle = os.dup(file) if isinstance(file, int) else os.open(file, OPENING)
         except OSError as error:
             raise BrokenError(f"it cannot be opened: {error.strerror}") from error
         self._end = weakref.finalize(self, os.close, self._handle)
@@ -46,3 +50,17 @@ class Source:
                 return
             yield piece
             offset += len(piece)
+
+
+class Held(Source):
+    """One that is in memory: an archive that lies inside another."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size = len(data)
+
+    def close(self) -> None:
+        self._data = b""
+
+    def read(self, offset: int, size: int) -> bytes:
+        return self._data[offset : offset + size] if offset >= 0 else b""

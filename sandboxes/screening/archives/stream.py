@@ -116,5 +116,17 @@ class Stream:
         return self._copies[-1].offset if self._copies else 0
 
 
+class Plain:
+    """The same of a file that is not compressed."""
+
+    rest: Final = 0
+
+    def __init__(self, source: Source) -> None:
+        self.read = source.read
+
+    def after(self) -> Iterator[bytes]:
+        return iter(())
+
+
 def _copied(unpacker: Unpacker) -> Unpacker:
     return unpacker.copy() if isinstance(unpacker, Inflater) else unpacker

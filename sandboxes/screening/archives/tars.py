@@ -9,13 +9,12 @@ import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from sandboxes.screening.archives.errors import BrokenError, LimitError
 from sandboxes.screening.archives.limits import Limits, said
 from sandboxes.screening.archives.members import Cache, FileMember
 from sandboxes.screening.archives.oddities import Oddities, check_size, decoded, path_of, shown
-from sandboxes.screening.archives.stream import Stream
 from sandboxes.screening.archives.tar_headers import BLOCK, Header, decimal, read_header, read_records
 from sandboxes.screening.archives.unpacking import CHUNK
 
@@ -30,11 +29,20 @@ _USTAR_MOST: Final = 8**11  # bytes: what does not fit is told elsewhere
 _HOPS: Final = 8  # links to links
 
 
+class Bytes(Protocol):
+    """What it is read from: unpacked, at any offset. `stream.Stream`, or `stream.Plain`."""
+
+    @property
+    def rest(self) -> int: ...
+    def read(self, offset: int, size: int) -> bytes: ...
+    def after(self) -> Iterator[bytes]: ...
+
+
 @dataclass(slots=True)
 class _Walk:
     """What is known at one place of the archive."""
 
-    stream: Stream
+    stream: Bytes
     limits: Limits
     odd: Oddities
     cache: Cache
@@ -46,7 +54,7 @@ class _Walk:
     links: list[tuple[str, str, bool]] = field(default_factory=list)  # from, to, symbolic
 
 
-def read_tar(stream: Stream, limits: Limits, odd: Oddities, cache: Cache) -> list[FileMember]:
+def read_tar(stream: Bytes, limits: Limits, odd: Oddities, cache: Cache) -> list[FileMember]:
     walk = _Walk(stream, limits, odd, cache)
     while (block := _block(walk)) is not None:
         header = read_header(block)
@@ -181,7 +189,7 @@ def _check_end(walk: _Walk) -> None:
         walk.odd.add(f"There are {said(walk.stream.rest)} after its end, which are not packed.")
 
 
-def _only_zeros(stream: Stream) -> bool:
+def _only_zeros(stream: Bytes) -> bool:
     """Padding to a tape's block: gzip skips it."""
     return not any(piece.strip(b"\0") for piece in stream.after())
 
@@ -205,7 +213,7 @@ def _follow_links(walk: _Walk) -> None:
         waiting = left
 
 
-def _bytes(stream: Stream, start: int, size: int) -> Iterator[bytes]:
+def _bytes(stream: Bytes, start: int, size: int) -> Iterator[bytes]:
     while size > 0:
         chunk = stream.read(start, min(size, CHUNK))
         if not chunk:

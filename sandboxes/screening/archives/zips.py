@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from sandboxes.screening.archives import unpacking
-from sandboxes.screening.archives.errors import BrokenError, LimitError
+from sandboxes.screening.archives.errors import BrokenError, LimitError, LockedError
 from sandboxes.screening.archives.limits import Limits, said
 from sandboxes.screening.archives.members import Cache, FileMember
 from sandboxes.screening.archives.oddities import Oddities, check_size, decoded, path_of, shown
@@ -255,7 +255,7 @@ def _descriptors(entry: _Entry) -> set[bytes]:
 
 def _bytes(source: Source, entry: _Entry, spot: _Spot) -> Iterator[bytes]:
     if entry.flags & _ENCRYPTED:
-        raise BrokenError(f"{shown(entry.name)} is encrypted")
+        raise LockedError(f"{shown(entry.name)} is encrypted")
     pieces = source.pieces(spot.data, entry.packed)
     start = _unpacker(entry)
     what = shown(entry.name)

@@ -8,10 +8,10 @@ from typing import Final
 
 import msgspec
 
-from sandboxes.screening.archives import ArchiveError, open_package
+from sandboxes.screening.archives import ArchiveError, ArchivePackage, open_package
 from sandboxes.screening.comparing.asking import Answer, Code, Question, Source
 from sandboxes.screening.comparing.rows import shown, side_by_side
-from sandboxes.screening.package import Member, Package
+from sandboxes.screening.package import Member
 
 _SECONDS: Final = 10  # of processor time
 _MEMORY: Final = 1 << 30  # bytes of address space
@@ -36,7 +36,7 @@ def answer(question: Question) -> Answer:
     return Answer(codes=tuple(codes))
 
 
-def _former(source: Source | None) -> tuple[Package | None, str]:
+def _former(source: Source | None) -> tuple[ArchivePackage | None, str]:
     if source is None:
         return None, ""
     try:
@@ -45,15 +45,17 @@ def _former(source: Source | None) -> tuple[Package | None, str]:
         return None, f"The previous release cannot be read: {shown(error.reason)}."
 
 
-def _opened(source: Source) -> Package:
+def _opened(source: Source) -> ArchivePackage:
     return open_package(Path(source.path), source.facts)
 
 
-def _code(package: Package, former: Package | None, note: str, path: str, lines: list[int]) -> Code:
-    member = package.member(path)
-    if member is None:
-        return Code(path, note="It is not in the archive.")
+def _code(
+    package: ArchivePackage, former: ArchivePackage | None, note: str, path: str, lines: list[int]
+) -> Code:
     try:
+        member = package.within(path)
+        if member is None:
+            return Code(path, note="It is not in the archive.")
         text = _text(member)
         before = _twin(former, path) if former is not None else None
         old = _text(before) if before is not None else None
@@ -73,9 +75,9 @@ def _text(member: Member) -> str | None:
     return None if b"\0" in data[:8192] else data.decode("utf-8", "replace")
 
 
-def _twin(former: Package, path: str) -> Member | None:
+def _twin(former: ArchivePackage, path: str) -> Member | None:
     """The same file of the previous release."""
-    same = former.member(path)
+    same = former.within(path)
     match = _VERSIONED.match(path)
     if same is not None or match is None:
         return same

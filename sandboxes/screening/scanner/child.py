@@ -5,9 +5,9 @@ for a report.
 """
 
 import os
+import socket
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
@@ -19,21 +19,26 @@ from sandboxes.screening.scanner.looking import report
 
 
 def serve(detectors: Sequence[Detector]) -> None:
+    """Its first argument is the number of the socket that files come by."""
+    files = socket.socket(fileno=int(sys.argv[1]))
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, sys.stdout.fileno())
     os.close(quiet)
-    confine()
-    _say(answers, protocol.READY)
+    _say(answers, protocol.Ready(missing=confine()))
     decoder = msgspec.json.Decoder(protocol.Request)
     for line in sys.stdin.buffer:
         request = decoder.decode(line)
-        give_time(request.seconds)
-        former = Path(request.former) if request.former else None
-        done = report(Path(request.path), request.facts, former, detectors)
-        _say(answers, msgspec.json.encode(done) + b"\n")
+        _, handles, _, _ = socket.recv_fds(files, 1, protocol.HANDLES)
+        try:
+            give_time(request.seconds)
+            former = handles[1] if len(handles) > 1 else None
+            _say(answers, report(handles[0], request.facts, former, detectors))
+        finally:
+            for handle in handles:
+                os.close(handle)
 
 
-def _say(answers: BinaryIO, data: bytes) -> None:
-    answers.write(data)
+def _say(answers: BinaryIO, what: msgspec.Struct) -> None:
+    answers.write(msgspec.json.encode(what) + b"\n")
     answers.flush()

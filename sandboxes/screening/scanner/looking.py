@@ -6,19 +6,21 @@ thousands of harmless ones must hide neither a grave one nor one of another rule
 """
 
 import heapq
+import itertools
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
 from msgspec.structs import replace
 
-from sandboxes.screening.archives import ArchiveError, ArchivePackage, open_package
-from sandboxes.screening.detectors import Detector
+from sandboxes.screening.archives import ArchiveError, ArchivePackage, Inner, open_package
+from sandboxes.screening.archives.oddities import shown
+from sandboxes.screening.detectors import Detector, patterns
 from sandboxes.screening.findings import Ability, Found, Report, Threat
 from sandboxes.screening.package import Facts
 from sandboxes.screening.scanner.former import open_former
+from sandboxes.screening.scanner.inside import look_inside
 from sandboxes.screening.scanner.version import VERSION
 
 MOST: Final = 200  # findings
@@ -30,12 +32,12 @@ _BROKEN: Final = 1000
 _GRAVITY: Final = {threat: number for number, threat in enumerate(Threat)}
 
 
-def report(path: Path, facts: Facts, former: Path | None, detectors: Sequence[Detector]) -> Report:
-    """Never raises, but for what ends a process."""
+def report(file: int, facts: Facts, former: int | None, detectors: Sequence[Detector]) -> Report:
+    """Of an open file, and of the release before it. Never raises, but for what ends a process."""
     begin = time.perf_counter()
     looking = _Looking()
     try:
-        looking.look(path, facts, former, detectors)
+        looking.look(file, facts, former, detectors)
     except ArchiveError as error:
         looking.broken.append(error.reason)
     except Exception as error:  # noqa: BLE001  our own fault, and still this file's report
@@ -45,6 +47,7 @@ def report(path: Path, facts: Facts, former: Path | None, detectors: Sequence[De
         broken=_clean("; ".join(dict.fromkeys(looking.broken)), _BROKEN),
         seconds=round(time.perf_counter() - begin, 4),
         version=VERSION,
+        rules=patterns.compiled().digest,
     )
 
 
@@ -53,11 +56,11 @@ class _Looking:
         self.findings: list[Found] = []
         self.broken: list[str] = []
 
-    def look(self, path: Path, facts: Facts, former: Path | None, detectors: Sequence[Detector]) -> None:
-        package = open_package(path, facts)
+    def look(self, file: int, facts: Facts, former: int | None, detectors: Sequence[Detector]) -> None:
+        package = open_package(file, facts)
         try:
-            earlier, unreadable = open_former(former, facts) if former else (None, None)
-            found = self._all(package, earlier, detectors)
+            earlier, unreadable = open_former(former, facts) if former is not None else (None, None)
+            found = itertools.chain(self._all(package, earlier, detectors), self._inside(package, detectors))
             self.findings = heapq.nlargest(MOST, _few_alike(found), key=lambda each: _GRAVITY[each.threat])
             if unreadable:
                 self.findings = [*self.findings[: MOST - 1], _unreadable(unreadable)]
@@ -71,7 +74,6 @@ class _Looking:
     ) -> Iterator[Found]:
         unreadable = ""
         for detector in detectors:
-            name = getattr(detector, "__name__", type(detector).__name__).rpartition(".")[2]
             try:
                 yield from (_trimmed(found) for found in detector.look(package, former))
             except ArchiveError as error:
@@ -81,9 +83,30 @@ class _Looking:
                 unreadable, former = former.broken, None
                 yield from self._all(package, None, (detector,))
             except Exception as error:  # noqa: BLE001  recursion and memory too
-                self.broken.append(f"the detector {name} failed: {_said(error)}")
+                self.broken.append(f"the detector {_name(detector)} failed: {_said(error)}")
         if unreadable:
             yield _unreadable(unreadable)
+
+    def _inside(self, package: ArchivePackage, detectors: Sequence[Detector]) -> Iterator[Found]:
+        try:
+            for found in look_inside(package, detectors, self._of_inner, self.broken.append):
+                yield _trimmed(found)
+        except ArchiveError as error:
+            self.broken.append(error.reason)
+        except Exception as error:  # noqa: BLE001
+            self.broken.append(f"the archives in it could not be looked into: {_said(error)}")
+
+    def _of_inner(self, detector: Detector, inner: Inner) -> Iterator[Found]:
+        try:
+            yield from detector.look(inner, None)
+        except Exception as error:  # noqa: BLE001
+            self.broken.append(
+                f"the detector {_name(detector)} failed in {shown(inner.path)}: {_said(error)}"
+            )
+
+
+def _name(detector: Detector) -> str:
+    return getattr(detector, "__name__", type(detector).__name__).rpartition(".")[2]
 
 
 def _few_alike(found: Iterator[Found]) -> Iterator[Found]:

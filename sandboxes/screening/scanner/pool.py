@@ -1,18 +1,21 @@
 """Children that scan, and who waits for them.
 
 A child has one file at a time. One that takes too long, dies or answers nonsense is killed, and the next
-file gets a new one; so does one that scanned many files, since libraries leak. Whoever stops waiting
-(a cancelled task) takes the busy child along. That children cannot be started at all says nothing about a
-file, so it is an error and no report.
+file gets a new one; so does one that scanned many files, since libraries leak. Too long is counted in time
+of the processor, which a file gets as much of on a machine that is busy or was asleep; the clock ends only
+what does nothing at all. Whoever stops waiting (a cancelled task) takes the busy child along. That children
+cannot be started at all says nothing about a file, so it is an error and no report.
 """
 
 import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -20,6 +23,8 @@ from typing import Final, Self
 import msgspec
 
 from sandboxes.errors import TemporaryError
+from sandboxes.screening.archives.source import OPENING
+from sandboxes.screening.environment import RULES
 from sandboxes.screening.findings import Report
 from sandboxes.screening.package import Facts
 from sandboxes.screening.scanner import protocol
@@ -27,11 +32,12 @@ from sandboxes.screening.scanner.version import VERSION
 
 logger = logging.getLogger(__name__)
 
-SECONDS: Final = 30.0  # for one file, by the clock
+SECONDS: Final = 30  # of the processor, for one file
+WAITING: Final = 600.0  # seconds by the clock: for a child that sleeps, or a disk that does not answer
 FILES: Final = 500  # that one child scans
 _START: Final = 60.0  # seconds for loading detectors and compiling rules
 _ROOT: Final = Path(__file__).resolve().parents[3]
-_KEPT: Final = ("DATA_DIR", "SCREENING_RULES")  # of the environment: where lists and rules are, and no secret
+_KEPT: Final = ("DATA_DIR", RULES)  # of the environment: where lists and rules are, and no secret
 _MODULE: Final = "sandboxes.screening.scanner"
 
 
@@ -42,39 +48,59 @@ class Scanners:
         self,
         children: int | None = None,
         *,
-        seconds: float = SECONDS,
+        seconds: int = SECONDS,
+        waiting: float = WAITING,
         files: int = FILES,
         module: str = _MODULE,
     ) -> None:
         self.children = children or max(1, min(4, os.cpu_count() or 1))
         self._seconds = seconds
+        self._waiting = waiting
         self._files = files
         self._module = module
         self._room = asyncio.Semaphore(self.children)
         self._idle: list[_Child] = []
         self._all: set[_Child] = set()
         self._closed = False
+        self._told = False
+        self._generation = 0  # children of an older one get no more files
+        self._added = True  # whether they know of the admin's rules
 
     async def scan(self, path: Path, facts: Facts, former: Path | None = None) -> Report:
         """Raises `TemporaryError` when no child can be started, or on `close`."""
         async with self._room:
-            again = False
-            while True:
-                child = await self._child(fresh=again)
-                try:
-                    done = await child.scan(self._request(path, facts, former), self._seconds)
-                except _ChildError as error:
-                    await self._end(child)
-                    self._check_open()
-                    if not error.lost or child.files == 1:
-                        return Report(broken=str(error), seconds=error.seconds, version=VERSION)
-                    again = True  # it died with files behind it: of them, or of this one? A fresh one tells
-                except BaseException:
-                    await self._end(child)
-                    raise
-                else:
-                    await self._keep(child)
-                    return done
+            try:
+                with _opened(path, former) as handles:
+                    return await self._scan(handles, facts)
+            except _UnopenedError as error:
+                return Report(broken=str(error), version=VERSION)
+
+    async def _scan(self, handles: list[int], facts: Facts) -> Report:
+        request = msgspec.json.encode(protocol.Request(facts, self._seconds)) + b"\n"
+        again = False
+        while True:
+            child = await self._child(fresh=again)
+            try:
+                done = await child.scan(request, handles, self._seconds, self._waiting)
+            except _ChildError as error:
+                await self._end(child)
+                self._check_open()
+                if not error.lost or child.files == 1:
+                    return Report(broken=str(error), seconds=error.seconds, version=VERSION)
+                again = True  # it died with files behind it: of them, or of this one? A fresh one tells
+            except BaseException:
+                await self._end(child)
+                raise
+            else:
+                await self._keep(child)
+                return done
+
+    async def renew(self, *, added: bool = True) -> None:
+        """Whoever begins to scan from now on has read rules and lists anew. `added`: those of the admin too."""
+        self._generation += 1
+        self._added = added
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(self._end(child) for child in idle))
 
     async def close(self) -> None:
         """Also ends what is under way."""
@@ -99,15 +125,6 @@ class Scanners:
         """Of the children that live, for whoever watches their memory."""
         return {child.pid for child in self._all}
 
-    def _request(self, path: Path, facts: Facts, former: Path | None) -> bytes:
-        request = protocol.Request(
-            path=str(path.absolute()),
-            facts=facts,
-            former=str(former.absolute()) if former else None,
-            seconds=int(self._seconds) + 1,
-        )
-        return msgspec.json.encode(request) + b"\n"
-
     async def _child(self, *, fresh: bool) -> "_Child":
         self._check_open()
         while self._idle and not fresh:
@@ -115,18 +132,26 @@ class Scanners:
             if child.alive():
                 return child
             await self._end(child)  # killed while it had nothing to do
-        child = await _Child.start(self._module)
+        generation = self._generation
+        child = await _Child.start(self._module, without=() if self._added else (RULES,))
+        child.generation = generation
         self._all.add(child)
         try:
-            await child.ready()
+            self._tell(await child.ready())
             self._check_open()
         except BaseException:
             await self._end(child)
             raise
         return child
 
+    def _tell(self, missing: tuple[str, ...]) -> None:
+        """Once: it is the same for all of them."""
+        if missing and not self._told:
+            logger.warning("scanners are confined less than they should be here: %s", "; ".join(missing))
+        self._told = True
+
     async def _keep(self, child: "_Child") -> None:
-        if self._closed or child.files >= self._files:
+        if self._closed or child.files >= self._files or child.generation != self._generation:
             await self._end(child)
         else:
             self._idle.append(child)
@@ -143,6 +168,30 @@ class Scanners:
             raise TemporaryError("Screening is being stopped.")
 
 
+class _UnopenedError(Exception):
+    """Why a file is not even handed over."""
+
+
+@contextmanager
+def _opened(path: Path, former: Path | None) -> Iterator[list[int]]:
+    """Handles for the child, which may open nothing itself. A former release that is gone is one without bytes."""
+    handles: list[int] = []
+    try:
+        try:
+            handles.append(os.open(path, OPENING))
+        except OSError as error:
+            raise _UnopenedError(f"it cannot be opened: {error.strerror}") from error
+        if former is not None:
+            try:
+                handles.append(os.open(former, OPENING))
+            except OSError:
+                handles.append(os.open(os.devnull, OPENING))
+        yield handles
+    finally:
+        for handle in handles:
+            os.close(handle)
+
+
 class _ChildError(Exception):
     """Why there is no report, as an approver reads it."""
 
@@ -153,61 +202,77 @@ class _ChildError(Exception):
 
 
 class _Child:
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, files: socket.socket) -> None:
         self._process = process
+        self._files = files  # the socket by which it is given them
         self.pid = process.pid
         self.files = 0
+        self.generation = 0
 
     @classmethod
-    async def start(cls, module: str) -> Self:
-        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    async def start(cls, module: str, without: Collection[str] = ()) -> Self:
+        kept = {name: os.environ[name] for name in _KEPT if name in os.environ and name not in without}
+        ours, theirs = socket.socketpair()
+        ours.shutdown(socket.SHUT_RD)  # nothing that it writes there can make it wait, or us
         try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-W", "ignore", "-m", module),
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=DEVNULL if sys.stderr is None else None,
-                cwd=_ROOT,
-                env={"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONHASHSEED": "random", **kept},
-                limit=protocol.MOST,
-                start_new_session=True,  # Ctrl-C is for the parent, who ends its children
-            )
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    *("-W", "ignore", "-m", module, str(theirs.fileno())),
+                    stdin=PIPE,
+                    stdout=PIPE,
+                    stderr=DEVNULL if sys.stderr is None else None,
+                    cwd=_ROOT,
+                    env={"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONHASHSEED": "random", **kept},
+                    limit=protocol.MOST,
+                    start_new_session=True,  # Ctrl-C is for the parent, who ends its children
+                    pass_fds=(theirs.fileno(),),
+                )
         except OSError as error:
+            ours.close()
             raise TemporaryError(f"No scanner can be started: {error.strerror}.") from error
-        return cls(process)
+        except BaseException:
+            ours.close()
+            raise
+        return cls(process, ours)
 
-    async def ready(self) -> None:
+    async def ready(self) -> tuple[str, ...]:
+        """What its confinement lacks."""
         try:
             line = await asyncio.wait_for(self._output.readline(), _START)
         except (TimeoutError, ValueError) as error:
             raise TemporaryError("A scanner does not become ready.") from error
-        if line != protocol.READY:
-            raise TemporaryError("A scanner could not start; its log says why.")
+        try:
+            return msgspec.json.decode(line, type=protocol.Ready).missing
+        except msgspec.MsgspecError as error:
+            raise TemporaryError("A scanner could not start; its log says why.") from error
 
-    async def scan(self, request: bytes, seconds: float) -> Report:
+    async def scan(self, request: bytes, handles: list[int], seconds: int, waiting: float) -> Report:
         begin = asyncio.get_running_loop().time()
         lost = False
         self.files += 1
         try:
-            async with asyncio.timeout(seconds):
-                line = await self._asked(request)
+            async with asyncio.timeout(waiting):
+                line = await self._asked(request, handles)
             if not line.endswith(b"\n"):
                 raise EOFError
             return msgspec.json.decode(line, type=Report)
         except TimeoutError:
-            reason = f"scanning it took longer than {seconds:g} s"
+            reason = f"scanning it did not end within {waiting:g} s"
         except (OSError, EOFError):
             await self._ended()
-            lost = True
-            reason = f"its scanner {self._fate()}"
+            lost = (
+                self._process.returncode != -signal.SIGXCPU
+            )  # time is given anew for each: it was this file's
+            reason = f"its scanner {self._fate(seconds)}"
         except (ValueError, msgspec.MsgspecError):
             reason = "its scanner answered what cannot be understood"
         raise _ChildError(reason, asyncio.get_running_loop().time() - begin, lost)
 
-    async def _asked(self, request: bytes) -> bytes:
+    async def _asked(self, request: bytes, handles: list[int]) -> bytes:
         writer = self._process.stdin
         assert writer is not None  # noqa: S101  it was asked for
+        socket.send_fds(self._files, [b"f"], handles)  # there is room: one message at a time
         writer.write(request)
         await writer.drain()
         return await self._output.readline()
@@ -227,6 +292,7 @@ class _Child:
 
     async def gone(self) -> None:
         """Nothing of it is left. Its pipe is emptied: a process is waited for until all of it was read."""
+        self._files.close()
         writer = self._process.stdin
         if writer is not None:
             writer.close()
@@ -239,12 +305,12 @@ class _Child:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._process.wait(), 1)
 
-    def _fate(self) -> str:
+    def _fate(self, seconds: int) -> str:
         code = self._process.returncode
         if code is None:
             return "closed its output"
         if code == -signal.SIGXCPU:
-            return "used up its processor time"
+            return f"used up its {seconds} s of processor time"
         if code < 0:
             return f"was ended by {signal.Signals(-code).name}"
         return f"ended by itself ({code})"

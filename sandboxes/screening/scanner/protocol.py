@@ -1,4 +1,8 @@
-"""What the pool and its children say to each other: one JSON object a line. Pure."""
+"""What the pool and its children say to each other: one JSON object a line. Pure.
+
+Files are handed over as open handles, by a socket beside the lines: a child opens none itself. A message there is one
+byte, and has the file's handle and then that of the release before it, if there is one.
+"""
 
 from typing import Final
 
@@ -6,12 +10,16 @@ import msgspec
 
 from sandboxes.screening.package import Facts
 
-READY: Final = b"ready\n"  # a child's first line, once its detectors are loaded and its limits hold
 MOST: Final = 8 * 1024 * 1024  # bytes of a line
+HANDLES: Final = 2
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """A child's first line, once its detectors are loaded and its limits hold."""
+
+    missing: tuple[str, ...]  # of its confinement, on this system
 
 
 class Request(msgspec.Struct, frozen=True):
-    path: str
     facts: Facts
-    former: str | None = None  # path of the file of the release before it
     seconds: int = 30  # of processor time

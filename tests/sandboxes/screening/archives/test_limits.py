@@ -140,7 +140,7 @@ def test_small_files_of_zeros_are_no_bomb(tmp_path: Path) -> None:
 
 
 def test_a_bomb_inside_is_a_member_like_others(tmp_path: Path) -> None:
-    """Archives inside archives are not opened, so nesting multiplies nothing."""
+    """For whoever only lists: what is in it is counted when it is looked into."""
     inner = made.wheel({"zeros": ZEROS})
     for _ in range(5):
         inner = made.wheel({"inner.zip": inner})

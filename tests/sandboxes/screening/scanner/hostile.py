@@ -3,10 +3,15 @@
 `python -m tests.sandboxes.screening.scanner.hostile`; everything but the detector is the real child.
 """
 
+import ctypes
 import importlib
 import os
+import resource
 import signal
+import socket
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,14 +77,58 @@ def _print() -> Iterator[Found]:
     yield found("printed")
 
 
-def _write() -> Iterator[Found]:
-    try:
-        with Path("hostile-was-here").open("w") as file:
-            file.write("x")
-    except OSError as error:
-        yield found(why=f"{error.strerror}")
-    finally:
-        Path("hostile-was-here").unlink(missing_ok=True)
+def _tries() -> Iterator[Found]:
+    """What a detector has no business to do: each told with how it went."""
+    none, new = Path(__file__).with_name("none-such"), Path(__file__).with_name("hostile-was-here")
+    for name, act in (
+        ("write", lambda: new.write_text("x")),
+        ("make a folder", new.mkdir),
+        ("remove", none.unlink),
+        ("rename", lambda: none.rename(new)),
+        ("change rights", lambda: none.chmod(0o600)),
+        ("cut", lambda: os.truncate(none, 0)),
+        ("read", lambda: Path("/etc/passwd").read_text()),
+        ("list", lambda: list(Path("/").iterdir())),
+        ("connect", lambda: socket.create_connection(("127.0.0.1", 9), timeout=5)),
+        ("send", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)),
+        ("pair", socket.socketpair),
+        ("start", lambda: subprocess.run([sys.executable, "-c", ""], check=True)),
+        ("spawn", lambda: os.posix_spawn(sys.executable, [sys.executable, "-c", ""], {})),
+        ("fork", lambda: os.fork() or os._exit(0)),
+        ("become", lambda: os.execv(sys.executable, [sys.executable, "-c", ""])),  # noqa: S606
+        ("signal", lambda: os.kill(os.getppid(), 0)),
+        ("limit another", lambda: resource.prlimit(os.getppid(), resource.RLIMIT_CORE)),
+        ("hide a file", lambda: os.memfd_create("x")),
+        ("leave", lambda: os.unshare(os.CLONE_NEWUSER)),
+    ):  # fmt: skip
+        try:
+            act()
+        except OSError as error:
+            yield found(name, why=error.strerror or "")
+        else:
+            yield found(name, why="done")
+
+
+def _thread() -> Iterator[Found]:
+    seen: list[int] = []
+    thread = threading.Thread(target=seen.append, args=(1,))
+    thread.start()
+    thread.join()
+    yield found(why=f"{seen}")
+
+
+def _burn() -> Iterator[Found]:
+    """A second and a half of the processor."""
+    end = time.process_time() + 1.5
+    while time.process_time() < end:
+        pass
+    yield found("burned")
+
+
+def _pause() -> Iterator[Found]:
+    """Stops, as a machine that is put to sleep does; whoever watches wakes it."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+    yield found("paused")
 
 
 def _environment() -> Iterator[Found]:
@@ -87,8 +136,7 @@ def _environment() -> Iterator[Found]:
 
 
 def _status() -> Iterator[Found]:
-    status = Path("/proc/self/status").read_text()
-    yield found(why=next(line for line in status.splitlines() if line.startswith("NoNewPrivs")))
+    yield found(why=str(ctypes.CDLL(None).prctl(39, 0, 0, 0, 0)))  # PR_GET_NO_NEW_PRIVS
 
 
 def _modules() -> Iterator[Found]:
