@@ -4,11 +4,13 @@
 
 Every file is scanned as the index has it scanned, in a child of its own with limits, and judged by the default
 scale. The most used projects are the first of the shipped list (`sandboxes/screening/popular`); their newest wheels
-come through an index of ours once and are kept. --wheels takes wheels that are there instead. Files are scanned one
-after the other, so a time is what one client waits; a first file, which is not counted, starts the child.
+come through an index of ours once and are kept. --wheels takes wheels that are there instead. Each wheel is scanned
+twice: beside the release before it, as when the index has that one already, and alone, as when a company meets the
+project for the first time. Files are scanned one after the other, so a time is what one client waits; a first
+file, which is not counted, starts the child.
 
 An attack is caught at warn or above. Precision and recall are over these files alone: among all that is published,
-attacks are far rarer. --guarddog runs GuardDog over the same files.
+attacks are far rarer. --guarddog runs GuardDog over the same files, which takes some seconds each.
 """
 
 import argparse
@@ -20,7 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -41,6 +43,7 @@ _CAUGHT = Aim(24 / 25 * 100, 100, unit=" %")
 _HELD = Aim(1, 0, most=True, unit=" %")  # 2 of 200
 _MEDIAN = Aim(150, 50, most=True, unit=" ms")
 _P95 = Aim(2000, 500, most=True, unit=" ms")
+_QUALITY = ("from", "attacks", "wheels", "precision", "recall")
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,15 @@ def run(options: argparse.Namespace) -> int:
     if options.wheels is not None:
         wheels = popular_wheels.of_folder(options.wheels)
     else:
-        names = popular.names(Ecosystem.PYPI)[: options.popular]
-        wheels = popular_wheels.of_projects(names, options.python)
+        names = popular.names(Ecosystem.PYPI)
+        wheels = popular_wheels.of_projects(names, options.popular, options.python)
     with tempfile.TemporaryDirectory(prefix="petridish-bench-") as folder:
         built = [(attack, build(attack, Path(folder))) for attack in attacks.ALL]
-        say(f"{load()}; {len(wheels)} wheels of {_megabytes(wheels)}, {len(built)} attacks")
-        bad, good = asyncio.run(_scanned(built, wheels))
-        _tell(built, bad, good)
+        pairs = sum(wheel.former is not None for wheel in wheels)
+        counted = f"{len(wheels)} wheels of {_megabytes(wheels)}, {pairs} with the release before"
+        say(f"{load()}; {counted}; {len(built)} attacks")
+        bad, good, alone = asyncio.run(_scanned(built, wheels))
+        _tell(built, bad, good, alone)
         if options.guarddog:
             _beside(built, wheels)
     say(load())
@@ -100,16 +105,20 @@ def _megabytes(wheels: Sequence[Wheel]) -> str:
 
 async def _scanned(
     built: Sequence[tuple[Attack, Built]], wheels: Sequence[Wheel]
-) -> tuple[list[Seen], list[Seen]]:
+) -> tuple[list[Seen], list[Seen], list[Seen]]:
+    """The attacks, the wheels beside the releases before them as far as there are such, and the same wheels alone."""
     scanners = Scanners(1)
     try:
         _, first = built[0]
         await scanners.scan(first.path, first.facts)
         bad = [await _seen(scanners, attack.name, each) for attack, each in built]
-        good = [await _seen(scanners, wheel.path.name, Built(wheel.path, wheel.facts)) for wheel in wheels]
+        pairs = [Built(wheel.path, wheel.facts, wheel.former) for wheel in wheels]
+        good = [await _seen(scanners, pair.path.name, pair) for pair in pairs]
+        again = [replace(pair, former=None) for pair in pairs if pair.former]
+        alone = [await _seen(scanners, pair.path.name, pair) for pair in again]
     finally:
         await scanners.close()
-    return bad, good
+    return bad, good, alone
 
 
 async def _seen(scanners: Scanners, name: str, file: Built) -> Seen:
@@ -140,7 +149,12 @@ def judged(name: str, report: Report, milliseconds: float, cpu: float = 0.0) -> 
 # ---- what is told
 
 
-def _tell(built: Sequence[tuple[Attack, Built]], bad: Sequence[Seen], good: Sequence[Seen]) -> None:
+def _tell(
+    built: Sequence[tuple[Attack, Built]],
+    bad: Sequence[Seen],
+    good: Sequence[Seen],
+    alone: Sequence[Seen],
+) -> None:
     say("\nAttacks that were missed:")
     _listed(each for each in bad if not each.caught())
     say("\nAttacks that were caught by something else than expected:")
@@ -150,9 +164,12 @@ def _tell(built: Sequence[tuple[Attack, Built]], bad: Sequence[Seen], good: Sequ
         say(f"\nOf the {len(good)} wheels at {level}:")
         _listed(each for each in good if each.level is level)
     say("")
-    say(table(HEAD, list(_rows(bad, good))))
+    say(table(HEAD, [*_rows(bad, good), *_times("a popular wheel alone", alone)]))
     say("")
-    say(table(("from", "attacks", "wheels", "precision", "recall"), _quality(bad, good)))
+    say(table(_QUALITY, _quality(bad, good)))
+    if alone:
+        say("\nThe same wheels alone, without the releases before them:")
+        say(table(_QUALITY, _quality(bad, alone)))
 
 
 def _listed(seen: Iterable[Seen]) -> None:
@@ -171,10 +188,16 @@ def _rows(bad: Sequence[Seen], good: Sequence[Seen]) -> Iterable[list[str]]:
         return
     held = [each for each in good if each.at_least(Level.HOLD)]
     yield row("popular wheels held", _share(held, good), _HELD, f"{len(held)} of {len(good)}")
-    times, cpu = [each.milliseconds for each in good], [each.cpu for each in good]
+    yield from _times("a popular wheel", good)
+
+
+def _times(what: str, seen: Sequence[Seen]) -> Iterable[list[str]]:
+    if not seen:
+        return
+    times, cpu = [each.milliseconds for each in seen], [each.cpu for each in seen]
     used = f"CPU {statistics.median(cpu):.0f} ms"
-    yield row("a popular wheel, median", statistics.median(times), _MEDIAN, used)
-    yield row("a popular wheel, 95th percentile", _p95(times), _P95, f"CPU {_p95(cpu):.0f} ms")
+    yield row(f"{what}, median", statistics.median(times), _MEDIAN, used)
+    yield row(f"{what}, 95th percentile", _p95(times), _P95, f"CPU {_p95(cpu):.0f} ms")
 
 
 def _p95(values: Iterable[float]) -> float:
@@ -210,20 +233,22 @@ def _beside(built: Sequence[tuple[Attack, Built]], wheels: Sequence[Wheel]) -> N
     good = _by_guarddog(folder, [(wheel.path.name, wheel.path, "pypi") for wheel in wheels])
     say("\nGuardDog; attacks that it missed:")
     _listed(each for each in bad if not each.caught())
-    say("\n" + table(("GuardDog, from", "attacks", "wheels", "precision", "recall"), _quality(bad, good)))
-    times = sorted(each.milliseconds for each in good or bad)
-    say(
-        f"a file: median {statistics.median(times):.0f} ms, 95th percentile {times[len(times) * 95 // 100]:.0f} ms"
-    )
+    say("\n" + table(("GuardDog, from", *_QUALITY[1:]), _quality(bad, good)))
+    if times := sorted(each.milliseconds for each in good or bad):
+        say(f"a file: median {statistics.median(times):.0f} ms, 95th percentile {_p95(times):.0f} ms")
 
 
-def _by_guarddog(folder: Path, files: Iterable[tuple[str, Path, str]]) -> list[Seen]:
+def _by_guarddog(folder: Path, files: Sequence[tuple[str, Path, str]]) -> list[Seen]:
+    """Those that it answered; who got no answer is told."""
     found = []
     for name, path, ecosystem in files:
         try:
             said = guarddog.scan(folder, path, ecosystem)
         except guarddog.LackingError as error:
             say(f"GuardDog says nothing of {error}")
+            continue
+        if said.level is None:
+            say(f"GuardDog needs more than {guarddog.PATIENCE} s for {name}")
             continue
         found.append(Seen(name, said.level, said.seconds * 1000, said.rules))
     return found

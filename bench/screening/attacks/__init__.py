@@ -8,10 +8,12 @@ from typing import Final
 from bench.screening.attacks import (
     compromised,
     disguised,
+    held_out,
     hidden,
     import_time,
     install_time,
     npm,
+    npm_evading,
     start_hooks,
     stealing,
 )
@@ -26,4 +28,6 @@ ALL: Final[tuple[Attack, ...]] = (
     *disguised.ATTACKS,
     *compromised.ATTACKS,
     *npm.ATTACKS,
+    *npm_evading.ATTACKS,
+    *held_out.ATTACKS,
 )

@@ -1,6 +1,7 @@
 """Archives of the entries, as a registry would hand them out: whole, and the same bytes each time."""
 
 import base64
+import gzip
 import hashlib
 import io
 import json
@@ -142,7 +143,8 @@ def _npm(attack: Attack, release: Release) -> tuple[str, bytes]:
 
 def _tar(top: str, files: dict[str, bytes]) -> bytes:
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
+    plain = gzip.GzipFile(fileobj=packed, mode="wb", mtime=0)  # no time of ours: the same bytes each time
+    with plain, tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, data in files.items():
             entry = tarfile.TarInfo(f"{top}/{name}")
             entry.size, entry.mode, entry.mtime = len(data), 0o644, 1_793_520_000

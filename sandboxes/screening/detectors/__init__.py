@@ -16,6 +16,7 @@ from sandboxes.screening.detectors import (
     look_alikes,
     metadata,
     native,
+    npm_code,
     npm_scripts,
     obfuscation,
     secrets,
@@ -41,6 +42,7 @@ ALL: Final[tuple[Detector, ...]] = (
     secrets,
     native,
     npm_scripts,
+    npm_code,
     # comparison, patterns, names
     differences,
     yara_rules,

@@ -21,14 +21,24 @@ from sandboxes.screening.detectors import (
     import_time,
     install_code,
     native,
+    npm_code,
     npm_scripts,
     obfuscation,
     secrets,
     start_hooks,
     yara_rules,
 )
-from sandboxes.screening.detectors.comparing import NATIVE, Comparison, Part, is_code, normalised, suffix
-from sandboxes.screening.detectors.reading_code import once
+from sandboxes.screening.detectors.comparing import (
+    NATIVE,
+    READ,
+    Comparison,
+    Part,
+    is_code,
+    normalised,
+    suffix,
+)
+from sandboxes.screening.detectors.reading_code import in_tests, once
+from sandboxes.screening.detectors.words import Words
 from sandboxes.screening.findings import Ability, Found, Threat
 from sandboxes.screening.package import Kind, Member, Package
 
@@ -40,6 +50,7 @@ _CODE: Final = (
     secrets,
     native,
     npm_scripts,
+    npm_code,
     yara_rules,
 )
 _ORDER: Final = list(Threat)
@@ -52,6 +63,17 @@ _LIFECYCLE: Final = ("preinstall", "install", "postinstall", "prepare")
 _MIB: Final = 1024 * 1024
 _GROWN_BY: Final = 20_000  # characters
 _DEPENDENCIES: Final = ("dependencies", "optionalDependencies")
+_WORDED: Final = frozenset((".py", ".js", ".cjs", ".mjs"))
+_FIRST: Final = {
+    Words((
+        b"subprocess.", b"os.system", b"os.popen", b"os.spawn", b"os.exec", b"os.startfile", b"pty.spawn",
+        b"child_process",
+    )): Ability.PROCESS,
+    Words(
+        (b"marshal.loads", b"ctypes.CDLL", b"ctypes.WinDLL", b"exec_module"),
+        patterns={"exec(": r"[^.\w](exec|eval)\("},
+    ): Ability.EXECUTE,
+}  # fmt: skip
 _ELSEWHERE: Final = re.compile(
     r"@\s*(?:https?|git|file)|^(?:https?|git|file|github|gitlab|bitbucket)[:+]|^[\w-]+/[\w.-]+"
 )
@@ -71,6 +93,7 @@ def look(package: Package, former: Package | None) -> Iterator[Found]:
     yield from _people(compared)
     yield from _size(compared)
     yield from _abilities(compared)
+    yield from _first_words(compared)
 
 
 def _not_in_sources(compared: Comparison) -> Iterator[Found]:
@@ -251,6 +274,40 @@ def _patch(compared: Comparison) -> bool:
     except InvalidVersion:
         return False
     return new.release[:2] == old.release[:2]
+
+
+def _first_words(compared: Comparison) -> Iterator[Found]:
+    """Of a release that is otherwise the same: it starts programs or runs made-up code, as none of its files did.
+
+    In whatever function: what a function does that somebody has to call is no finding by itself.
+    """
+    if not compared.small:
+        return
+    told: set[bytes] = set()
+    for member in compared.part.members:
+        if suffix(member.path) not in _WORDED or in_tests(member.path):
+            continue
+        lines = compared.new_lines(member)
+        for words, ability in _FIRST.items():
+            said = words.within("\n".join(lines).encode())
+            if not said or said <= told or _said_before(compared, words):
+                continue
+            told |= said
+            word = min(said).decode()
+            yield Found(
+                "difference.first-of-its-kind",
+                ability,
+                Threat.HIGH,
+                f"It uses {word}, and no file of {compared.former_version or 'the release before it'} did "
+                "anything of the kind.",
+                member.path,
+                excerpt=next((line for line in lines if word in line), "")[:300],
+            )
+
+
+def _said_before(compared: Comparison, words: Words) -> bool:
+    code = (member for member in compared.former.members if suffix(member.path) in _WORDED)
+    return any(words.within(member.read(READ)) for member in code)
 
 
 def _abilities(compared: Comparison) -> Iterator[Found]:

@@ -1,8 +1,8 @@
 """Machine code where none belongs, and what cannot be looked into.
 
 A wheel tagged `none-any` says it has no machine code; source distributions and npm packages are source. Programs
-under the name of a picture or a text are disguised. Archives inside archives and large opaque files are told,
-because nobody looked into them.
+under the name of a picture or a text are disguised. Archives inside archives are told, and large opaque files, because
+nobody looked into them.
 Would have caught: ua-parser-js's `jsextension` miner, "ultralytics"-like bundled miners, "pymafka" and other droppers
 with a PE in a pure wheel, xz's crafted "test files" (told as opaque, no more).
 Costs: the first bytes of at most 500 members.
@@ -150,7 +150,7 @@ def _archive(member: Member, head: bytes) -> Iterator[Found]:
     elif _INNOCENT.search(path) and not path.endswith(".json"):
         yield _found(member, "disguised-archive", Threat.HIGH, "An archive under the name of something else")
     elif _ARCHIVES.search(path):
-        yield _found(member, "nested-archive", Threat.LOW, "An archive inside, which was not looked into")
+        yield _found(member, "nested-archive", Threat.LOW, "An archive inside")
 
 
 def _opaque(member: Member) -> Iterator[Found]:

@@ -1,7 +1,8 @@
 """What an npm package runs when it is installed, and what its JavaScript does that good code seldom does.
 
 Lifecycle scripts (`preinstall`, `install`, `postinstall`, and `binding.gyp`, which implies one) run for whoever
-installs it. The files they start are read. JavaScript is not parsed: words that stand near each other are looked for.
+installs it. The files they start are read. Words that stand near each other are looked for here, in all JavaScript
+there is; what is run first is followed by its syntax tree as well (`npm_code`).
 Would have caught: event-stream/flatmap-stream (code decrypted with another package's description), ua-parser-js and
 coa/rc (preinstall fetches a miner), eslint-scope (`.npmrc` sent by postinstall), node-ipc's eraser, chalk/debug of
 2025 (`_0x` code around `window.ethereum`), Shai-Hulud (postinstall `node bundle.js`), dependency confusion beacons.
@@ -22,6 +23,7 @@ from sandboxes.screening.package import Kind, Member, Package
 
 _LARGEST: Final = 3_000_000  # bytes of a file
 _MOST: Final = 8_000_000  # bytes of all
+_NEAR: Final = 5_000  # characters
 _HOOKS: Final = ("preinstall", "install", "postinstall")
 _USUAL: Final = re.compile(
     r"\s*(?:node-gyp(?:-build)?(?: rebuild| configure build)?|node-gyp-build(?:-optional-packages)?|prebuild-install"
@@ -31,6 +33,11 @@ _USUAL: Final = re.compile(
     r"(?:\s*\|\|\s*(?:true|exit 0|node-gyp rebuild|echo [^|;&>`$]*))*\s*"
 )
 _NODE: Final = re.compile(r"\bnode\s+(?:-r\s+\S+\s+)?[\"']?(?:\./)?([\w@./-]+)")
+# `node -e "try{require('./postinstall')}catch(e){}"` starts a file, and nothing else.
+_REQUIRES: Final = re.compile(
+    r"\s*node\s+(?:-e|--eval)\s+\"?(?:try\s*\{)?\s*require\(['\"]\./([\w@./-]+)['\"]\);?\s*"
+    r"(?:\}\s*catch\s*(?:\(\w+\))?\s*\{\s*\})?\"?\s*"
+)
 _SHELL: Final = re.compile(
     r"(?:\b(?:sh|bash|cmd(?:\.exe)? /c|start)\s+|^\s*\./|&&\s*\./)[\"']?(?:\./)?([\w@./-]+\.(?:sh|bat|cmd|ps1))"
 )
@@ -49,7 +56,8 @@ _NETWORK: Final = re.compile(
 )
 _ENV_DUMP: Final = re.compile(
     r"(?:JSON\.stringify|Object\.(?:keys|entries|assign)|querystring\.stringify)\s*\([^()\n]{0,60}process\.env(?![\w.\[])"
-    r"|\.\.\.process\.env\s*[,}]|[:=]\s*process\.env\s*[,;}\n]"
+    # What is taken out of it by name is not all of it.
+    r"|\.\.\.process\.env\s*[,}]|(?<!\})(?<!\}\s)[:=]\s*process\.env\s*[,;}\n]"
 )
 _HOST: Final = re.compile(
     r"\bos\.(?:hostname|userInfo|networkInterfaces|homedir)\s*\(|hostname\(\)|\bwhoami\b"
@@ -115,12 +123,14 @@ def _script(package: Package, text: str, hook: str, command: str) -> Iterator[Fo
         return
     if FETCHING.search(command) or COLLECTORS.search(command):
         threat, why = Threat.CRITICAL, f"Its {hook} fetches something, opens a shell or sends something"
-    elif FOREIGN_COMMAND.search(command) or re.search(r"\bnode\s+(?:-e|--eval|-p)\b", command):
+    elif not _REQUIRES.fullmatch(command) and (
+        FOREIGN_COMMAND.search(command) or re.search(r"\bnode\s+(?:-e|--eval|-p)\b", command)
+    ):
         threat, why = Threat.HIGH, f"Its {hook} runs a command that brings or changes other things"
     else:
         threat, why = Threat.MEDIUM, f"Its {hook} runs something of its own"
     yield _found("install-script", Ability.INSTALL, threat, why, "package.json", text, place)
-    for name in (*_NODE.findall(command), *_SHELL.findall(command)):
+    for name in (*_NODE.findall(command), *_REQUIRES.findall(command), *_SHELL.findall(command)):
         yield from _started(package, name)
 
 
@@ -192,7 +202,10 @@ def _javascript(path: str, text: str, hints: frozenset[bytes], *, installs: bool
         )
     decipher = _DECIPHER.search(text) if _DECIPHERS in hints else None
     if decipher is not None and _RUN.search(text):
-        yield _found("exec-decrypted", Ability.EXECUTE, Threat.CRITICAL, "It decrypts something and runs code",
+        near = text[max(decipher.start() - _NEAR, 0) : decipher.end() + _NEAR]
+        # In a bundle of a hundred modules one decrypts and another evaluates.
+        threat = Threat.CRITICAL if _RUN.search(near) else Threat.MEDIUM
+        yield _found("exec-decrypted", Ability.EXECUTE, threat, "It decrypts something and runs code",
                      path, text, decipher.start())  # fmt: skip
     if b"_0x" in hints:
         yield from _obfuscated(path, text, installs=installs)

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
+from msgspec.structs import replace
+
 from sandboxes.screening.detectors.judging import gravest
 from sandboxes.screening.detectors.powers import COLLECTOR_HINTS, COLLECTORS, PLACES
 from sandboxes.screening.detectors.reading_code import (
@@ -101,7 +103,13 @@ _OTHERS: Final = frozenset({"browser", "wallet", "messenger"})
 
 def look(package: Package, former: Package | None) -> Iterator[Found]:
     found = [each for path, content, text in _texts(package) for each in _of_text(path, content, text)]
-    yield from gravest(found, most=3)
+    yield from gravest((_in_a_page(each, package.kind) for each in found), most=3)
+
+
+def _in_a_page(found: Found, kind: Kind) -> Found:
+    """JavaScript of a package of Python's runs in a browser, which opens no files: names alone say less there."""
+    page = kind is not Kind.NPM and found.path.lower().endswith((".js", ".mjs", ".cjs"))
+    return replace(found, threat=Threat.MEDIUM) if page and found.rule == "secrets.places" else found
 
 
 def _texts(package: Package) -> Iterator[tuple[str, bytes, str | None]]:

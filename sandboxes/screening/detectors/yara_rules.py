@@ -7,6 +7,8 @@ ultralytics (2024), Shai-Hulud (npm, 2025), and code behind hundreds of blanks (
 A rule's `meta` has its `ability` and `threat` (else: content, medium), a `description` of one sentence, and
 `files`: "code" (the default for ours), "native" or "any" (the default for the admin's). `in_prose` and `in_function`
 are its threats where all matches stand in a comment or docstring of Python, or in one of its functions.
+What is in JSON, YAML and the like is read by a program and run by none, and JavaScript in a package of Python's runs
+in a browser: a rule of ours for code says no more than medium there, unless its meta has `anywhere = true`.
 Cost: a few milliseconds for a median wheel; rules are compiled once per process.
 """
 
@@ -17,11 +19,12 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 import yara_x
+from msgspec.structs import replace
 
 from sandboxes.screening.detectors import patterns
 from sandboxes.screening.detectors.reading_code import Part, decoded, parts_at
 from sandboxes.screening.findings import Ability, Found, Threat
-from sandboxes.screening.package import Member, Package
+from sandboxes.screening.package import Kind, Member, Package
 
 SECONDS: Final = 5  # for one member
 ALTOGETHER: Final = 20.0  # seconds for all members of a package
@@ -33,6 +36,11 @@ _CODE: Final = frozenset(
      ".sh", ".bash", ".zsh", ".fish", ".bat", ".cmd", ".ps1", ".psm1", ".vbs", ".lua", ".rb", ".pl", ".php",
      ".json", ".toml", ".cfg", ".yml", ".yaml")
 )  # fmt: skip
+_DATA: Final = frozenset((".json", ".toml", ".cfg", ".yml", ".yaml"))
+_COMMANDS: Final = frozenset(
+    ("package.json", "pyproject.toml", "setup.cfg")
+)  # these name commands that are run
+_PAGES: Final = frozenset((".js", ".cjs", ".mjs", ".jsx", ".ts", ".tsx"))
 _NATIVE: Final = frozenset((".so", ".pyd", ".dll", ".dylib", ".exe", ".node", ".bin", ".elf", ".a", ".lib"))
 _PROSE: Final = frozenset(
     (".md", ".rst", ".txt", ".html", ".htm", ".css", ".svg", ".png", ".jpg", ".jpeg", ".gif", ".ico", ".woff",
@@ -40,7 +48,7 @@ _PROSE: Final = frozenset(
 )  # fmt: skip
 
 
-def problems() -> tuple[str, ...]:
+def problems() -> tuple[patterns.Problem, ...]:
     """What is wrong with the admin's rules, file by file."""
     return patterns.problems()
 
@@ -64,7 +72,8 @@ def look(package: Package, former: Package | None) -> Iterator[Found]:
         for rule in matching:
             meta = dict(rule.metadata)
             if _concerns(str(meta.get("files", _default_files(rule))), member.path):
-                yield _found(rule, meta, member, content)
+                found = _found(rule, meta, member, content)
+                yield _less(found) if _elsewhere(rule, meta, member.path, package.kind) else found
 
 
 @lru_cache(maxsize=1)
@@ -118,6 +127,20 @@ def _told_threat(rule: yara_x.Rule, meta: Mapping[str, Any], path: str, content:
     parts = parts_at(text, {content.count(b"\n", 0, each) + 1 for each in offsets})
     gravest = next(each for each in (Part.OTHER, Part.FUNCTION, Part.PROSE) if each in parts)
     return own.get(gravest) or meta.get("threat")
+
+
+def _elsewhere(rule: yara_x.Rule, meta: Mapping[str, Any], path: str, kind: Kind) -> bool:
+    """Whether a rule of ours matches where no interpreter of this kind of package gets to."""
+    if rule.namespace != patterns.NAMESPACE or meta.get("files") or meta.get("anywhere"):
+        return False
+    name = PurePosixPath(path)
+    if name.suffix.lower() in _DATA:
+        return name.name not in _COMMANDS
+    return kind is not Kind.NPM and name.suffix.lower() in _PAGES
+
+
+def _less(found: Found) -> Found:
+    return replace(found, threat=Threat.MEDIUM) if found.threat in (Threat.HIGH, Threat.CRITICAL) else found
 
 
 def _place(rule: yara_x.Rule, content: bytes) -> tuple[int, str]:

@@ -20,7 +20,7 @@ def names(ecosystem: str) -> tuple[str, ...]:
         known = Ecosystem(ecosystem)
     except ValueError:
         return ()
-    return _read(_file(known), known)
+    return _read(_file(known), known) or _read(_SHIPPED / f"{known}.txt", known)
 
 
 def newer_list(ecosystem: Ecosystem) -> Path:

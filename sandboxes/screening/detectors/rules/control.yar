@@ -71,6 +71,7 @@ rule persistence {
         description = "It makes itself start again with the machine or the shell."
         ability = "files"
         threat = "high"
+        in_prose = "low"
     strings:
         $run = /Software[\/\\]{1,4}Microsoft[\/\\]{1,4}Windows[\/\\]{1,4}CurrentVersion[\/\\]{1,4}Run\b/ nocase
         $write_run = /(RegSetValueEx|SetValueEx|reg add|New-ItemProperty)/ nocase

@@ -24,7 +24,8 @@ rule long_encoded_run {
     strings:
         $blob = /["'`][A-Za-z0-9+\/]{1500,}={0,2}["'`]/
         $hex = /["'`](\\x[0-9a-fA-F]{2}){300,}/
-        $run = /\b(exec|eval)\s*\(/
+        // A method of that name is another: of a regular expression, mostly.
+        $run = /[^\w.](exec|eval)\s*\(/
         $decode = /(b64decode|a85decode|b85decode|fromhex|unhexlify|zlib\.decompress|marshal\.loads|atob\(|["']base64["']\))/
     condition:
         any of ($blob, $hex) and $run and $decode

@@ -8,7 +8,7 @@ rule webhook_for_loot {
     strings:
         $discord = /https?:\/\/(canary\.|ptb\.)?discord(app)?\.com\/api\/(v\d+\/)?webhooks\/\d{17,20}\/[\w-]{30,}/ nocase
         $telegram = /api\.telegram\.org\/bot\d{8,10}:[\w-]{30,}/
-        $slack = /hooks\.slack\.com\/services\/T[A-Z0-9]{8,}\/B[A-Z0-9]{8,}\/\w{20,}/
+        $slack = /\bhooks\.slack\.com\/services\/T[A-Z0-9]{8,}\/B[A-Z0-9]{8,}\/\w{20,}/
     condition:
         any of them
 }
@@ -178,6 +178,19 @@ rule whole_environment_sent {
         $node_out = /(https?\.request|fetch\(|axios|\.post\()/
     condition:
         $python or $urllib or ($node and $node_out)
+}
+
+rule wallet_with_foreign_script {
+    meta:
+        description = "It brings a script from elsewhere into the page, and asks the page's wallet to pay."
+        ability = "secrets"
+        threat = "high"
+    strings:
+        $element = /createElement\(\s*["']script["']\s*\)/
+        $source = /["'`]https?:\/\/[^"'`\s]{4,200}\.js["'`?]/
+        $pays = "eth_sendTransaction"
+    condition:
+        all of them
 }
 
 rule keylogger {

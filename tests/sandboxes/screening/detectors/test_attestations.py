@@ -1,5 +1,7 @@
 """An attestation that is gone, and all that says nothing."""
 
+from typing import Any
+
 import pytest
 
 from sandboxes.screening.detectors import attestations
@@ -20,3 +22,29 @@ def test_it_names_the_release_that_had_one() -> None:
     (found,) = attestations.look(looked_at, None)
     assert (found.rule, found.ability, found.threat) == ("attestation.gone", Ability.IDENTITY, Threat.MEDIUM)
     assert found.why.startswith("0.9 says")
+
+
+@pytest.mark.parametrize(
+    ("facts", "rules"),
+    [
+        ({"former_signed": True, "signed": False}, {"attestation.unsigned"}),
+        ({"former_signed": True, "signed": True}, set()),
+        ({"former_publisher": "anna", "publisher": "anna"}, set()),
+        ({"former_publisher": "anna", "publisher": "eve"}, {"publisher.new"}),
+        ({"former_publisher": "", "publisher": "eve"}, set()),
+        ({"former_publisher": "anna", "publisher": ""}, set()),
+        ({"former_publisher": "anna", "publisher": "ben", "former_maintainers": ("anna", "ben")}, set()),
+        # A pipeline that npm knows, with what it attests, and one without.
+        ({"former_publisher": "anna", "publisher": "CI", "trusted": True, "provenance": True}, set()),
+        ({"former_publisher": "anna", "publisher": "CI", "trusted": True}, {"publisher.new"}),
+        ({"former_publisher": "anna", "publisher": "CI", "provenance": True}, {"publisher.new"}),
+        ({"former_maintainers": ("anna", "ben"), "maintainers": ("ben", "eve")}, set()),
+        ({"former_maintainers": ("anna",), "maintainers": ("eve",)}, {"publisher.all-others"}),
+        ({"former_maintainers": ("anna",), "maintainers": ()}, set()),
+        ({"former_maintainers": (), "maintainers": ("eve",)}, set()),
+    ],
+)
+def test_who_published_it(facts: dict[str, Any], rules: set[str]) -> None:
+    found = list(attestations.look(package({}, **facts), None))
+    assert {each.rule for each in found} == rules
+    assert {(each.ability, each.threat) for each in found} <= {(Ability.IDENTITY, Threat.MEDIUM)}

@@ -303,3 +303,25 @@ def test_any_two_packages_can_be_compared(files: dict[str, bytes], said: bytes) 
         new = package({**files, "package.json": said[::-1]}, kind)
         list(differences.look(new, old))
         list(differences.look(old, new))
+
+
+RUNS = "\n\ndef started(path):\n    return subprocess.Popen([path])\n"
+
+
+def firsts(found: list[Found]) -> set[tuple[str, str, str]]:
+    return {
+        (each.ability, each.threat, each.path)
+        for each in found
+        if each.rule == "difference.first-of-its-kind"
+    }
+
+
+def test_the_first_program_that_a_small_release_starts_is_told(tmp_path: Path) -> None:
+    new = {**NEW, "thing/core.py": f"import subprocess\n{BODY}{RUNS}"}
+    assert firsts(compared(tmp_path, new)) == {("process", "high", "thing/core.py")}
+    # Not where another file did so before, in a release that is another one, or in its tests.
+    old = {**OLD, "thing/other.py": "import subprocess\nsubprocess.run(['git'])\n"}
+    assert firsts(compared(tmp_path, {**new, "thing/other.py": old["thing/other.py"]}, old)) == set()
+    large = "".join(f"def more_{number}(x):\n    return x - {number}\n\n\n" for number in range(60))
+    assert firsts(compared(tmp_path, {**new, "thing/more.py": large})) == set()
+    assert firsts(compared(tmp_path, {**NEW, "tests/test_core.py": f"import subprocess\n{RUNS}"})) == set()

@@ -22,6 +22,8 @@ def manifest(**more: object) -> str:
         ("node -e \"require('x')\"", Threat.HIGH),
         ("npm config list && wget http://x.test", Threat.CRITICAL),
         ("node setup.js", Threat.MEDIUM),
+        ("node -e \"try{require('./setup')}catch(e){}\"", Threat.MEDIUM),
+        ("node -e \"require('./setup');require('child_process').exec('x')\"", Threat.HIGH),
         ("node-gyp rebuild", Threat.LOW),
         ("node-gyp-build || true", Threat.LOW),
         ("husky install", Threat.LOW),
@@ -99,3 +101,22 @@ def test_hostile_manifests_raise_nothing(text: str) -> None:
 def test_only_npm_packages() -> None:
     files = {"package.json": manifest(scripts={"install": "curl x | sh"})}
     assert found_in(npm_scripts, files, Kind.WHEEL) == []
+
+
+def test_a_file_that_is_required_by_a_script_is_read() -> None:
+    files = {"package.json": manifest(scripts={"install": "node -e \"require('./go')\""}), "go.js": SENDS}
+    assert ("npm.environment-sent", 2, Threat.CRITICAL) in told(found_in(npm_scripts, files, Kind.NPM))
+
+
+def test_one_variable_of_the_environment_is_not_all_of_it() -> None:
+    text = "require('https').get('https://x.test/')\nconst { npm_config_user_agent } = process.env;"
+    files = {"package.json": manifest(scripts={"postinstall": "node ./go.js"}), "go.js": text}
+    assert "npm.environment-sent" not in {each.rule for each in found_in(npm_scripts, files, Kind.NPM)}
+
+
+@pytest.mark.parametrize(("between", "threat"), [(100, Threat.CRITICAL), (50_000, Threat.MEDIUM)])
+def test_what_decrypts_far_from_what_runs_is_mostly_another_module(between: int, threat: Threat) -> None:
+    text = f"createDecipheriv('aes256', k, v);\n/*{' ' * between}*/ eval(x)"
+    assert told(found_in(npm_scripts, {"package.json": manifest(), "a.js": text}, Kind.NPM)) == {
+        ("npm.exec-decrypted", 1, threat)
+    }

