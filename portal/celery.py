@@ -53,6 +53,8 @@ app.conf.update(
         "admit": _every(5.0, "sandboxes.lifecycle.tasks.admit"),
         "observe": _every(settings.OBSERVE_EVERY.total_seconds(), "sandboxes.lifecycle.tasks.observe"),
         "end-egress": _every(5.0, "sandboxes.lifecycle.tasks.end_egress"),
+        "read-logs": _every(5.0, "sandboxes.lifecycle.tasks.read_logs"),
+        "keep-policies": _every(5.0, "portal.reports.tasks.keep_policies"),
         "sweep-orphans": _every(30.0, "sandboxes.lifecycle.tasks.sweep_orphans"),
         "index-alarms": _every(30.0, "sandboxes.index.tasks.raise_alarms"),
         "screening-alarm": _every(30.0, "sandboxes.index.tasks.watch_screening"),
@@ -67,6 +69,7 @@ app.conf.update(
 app.autodiscover_tasks(
     [
         "portal.approvals",
+        "portal.reports",
         "sandboxes.audit",
         "sandboxes.index",
         "sandboxes.lifecycle",

@@ -7,7 +7,9 @@ download; it is signed with the key of the receipts (docs/receipts.md), over its
 
 import io
 import json
+import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from hashlib import sha256
@@ -20,25 +22,23 @@ from django.db.models import Model, QuerySet
 
 from portal.accounts.models import User
 from portal.accounts.permissions import Permission
-from portal.approvals import waiver_queries
 from portal.approvals.queries import sandbox_for
-from portal.reports import exposure, sbom
+from portal.reports import exposure, keeping, sbom
 from portal.reports.export import csv_lines
 from sandboxes.audit.models import Entry
 from sandboxes.audit.queries import about
 from sandboxes.audit.services import record
 from sandboxes.errors import ConflictError, RefusedError
-from sandboxes.index import policy_settings
-from sandboxes.index.models import ListEntry
-from sandboxes.lifecycle import clock, notes, receipts, signing
+from sandboxes.lifecycle import clock, notes, receipts, securing, signing
 from sandboxes.lifecycle import queries as lifecycle
-from sandboxes.lifecycle.models import Sandbox
+from sandboxes.lifecycle.models import ContainerLog, Isolation, Sandbox
 from sandboxes.lifecycle.phases import Phase
 from sandboxes.usage.models import Connection, Fetch, Install, Inventory
 
 TYPE: Final = "petridish-evidence"
-VERSION: Final = 1
+VERSION: Final = 2
 _BATCH: Final = 500  # rows
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9.-]")
 
 type _Records = type[Install] | type[Fetch] | type[Connection] | type[Inventory]
 type Part = Callable[[Sandbox], Iterator[str]]
@@ -66,6 +66,8 @@ def take(sandbox_id: int, *, by: User) -> tuple[str, Iterator[bytes]]:
         raise RefusedError("Nobody takes the evidence about their own sandbox; another person has to.")
     if not was_isolated(sandbox):
         raise ConflictError("This sandbox was never isolated, so no evidence was secured.")
+    for row in sandbox.isolations.filter(package_policy_at=None):
+        keeping.keep(row.pk)
     with transaction.atomic():
         entry = record(actor=by, action="sandbox.evidence_taken", subject=f"sandbox:{sandbox.pk}")
     return f"evidence-sandbox-{sandbox.pk}.zip", _zipped(sandbox, entry)
@@ -75,11 +77,11 @@ def _zipped(sandbox: Sandbox, entry: Entry) -> Iterator[bytes]:
     pipe = _Pipe()
     digests: list[dict[str, Any]] = []
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, part in _PARTS.items():
+        for name, pieces in _files(sandbox):
             digest, size = sha256(), 0
             with archive.open(name, "w", force_zip64=True) as file:
-                for text in part(sandbox):
-                    data = text.encode(errors="backslashreplace")
+                for piece in pieces:
+                    data = piece if isinstance(piece, bytes) else piece.encode(errors="backslashreplace")
                     digest.update(data)
                     size += len(data)
                     file.write(data)
@@ -170,16 +172,57 @@ def _exposures(sandbox: Sandbox) -> Iterator[str]:
 
 
 def _policy(sandbox: Sandbox) -> Iterator[str]:
-    """As it is now, and each change of it since the sandbox was asked for: so as it was at any moment."""
-    profiles = ("", sandbox.profile)
+    """As it was at each isolation, and each change of it since the sandbox was asked for."""
     since = Entry.objects.filter(at__gte=sandbox.created_at, action__startswith="policy.").order_by("id")
-    found = {
-        "settings": {name or "everybody": asdict(policy_settings.settings_of(name)) for name in profiles},
-        "lists": list(ListEntry.objects.filter(profile__in=profiles).order_by("id").values()),
-        "waivers": list(waiver_queries.of_sandbox(sandbox).values()),
-        "changes": [_told(entry) for entry in since],
-    }
-    return _whole(found)
+    kept = [
+        {"isolated_at": row.began_at, "kept_at": row.package_policy_at, **(row.package_policy or {})}
+        for row in _isolations(sandbox)
+    ]
+    # One that was isolated by a release that kept none of it: better as it is now than nothing.
+    now = [{"isolated_at": sandbox.isolated_at, "kept_at": clock.now(), **keeping.as_it_is(sandbox)}]
+    return _whole({"isolations": kept or now, "changes": [_told(entry) for entry in since]})
+
+
+def _network_policies(sandbox: Sandbox) -> Iterator[str]:
+    """Of the namespace, right before an isolation took them away."""
+    return _json(
+        {
+            "isolated_at": row.began_at,
+            "read_at": row.policies_at,
+            "error": row.policies_error or ("" if row.policies_at else "They were not read yet."),
+            "policies": securing.policies_of(row),
+        }
+        for row in _isolations(sandbox)
+    )
+
+
+def _logs(sandbox: Sandbox) -> Iterator[str]:
+    """Which there are, which are missing, and why."""
+    return _json(
+        {
+            "isolated_at": row.began_at,
+            "complete": row.logs_due_at is None and not row.logs_error,
+            "error": row.logs_error or ("" if row.logs_due_at is None else "They are still being read."),
+            "logs": [_told_of(log) for log in row.logs.defer("data").order_by("id")],
+        }
+        for row in _isolations(sandbox)
+    )
+
+
+def _told_of(log: ContainerLog) -> dict[str, Any]:
+    hidden = {"id", "isolation_id", "data", "size"}
+    told = {name: getattr(log, name) for name in _columns(ContainerLog) if name not in hidden}
+    return {"file": _log_file(log) if log.size else None, "bytes": log.size, **told}
+
+
+def _log_file(log: ContainerLog) -> str:
+    """The names are the cluster's, and nothing else may become of a path."""
+    name = _UNSAFE.sub("_", f"{log.pod[:100]}-{log.container}")
+    return f"logs/{log.pk}-{name}.log"
+
+
+def _isolations(sandbox: Sandbox) -> QuerySet[Isolation]:
+    return sandbox.isolations.order_by("id")
 
 
 def _ledger(sandbox: Sandbox) -> Iterator[str]:
@@ -196,6 +239,15 @@ def _receipt(sandbox: Sandbox) -> Iterator[str]:
     return _whole(receipts.signed(found).envelope() if found else None)
 
 
+def _files(sandbox: Sandbox) -> Iterator[tuple[str, Iterable[str] | Iterable[bytes]]]:
+    """Every file but the manifest, which names them all."""
+    yield from ((name, part(sandbox)) for name, part in _PARTS.items())
+    rows = ContainerLog.objects.filter(isolation__sandbox=sandbox, size__gt=0).order_by("id")
+    for pk in list(rows.values_list("pk", flat=True)):
+        log = ContainerLog.objects.get(pk=pk)
+        yield _log_file(log), [zlib.decompress(bytes(log.data))]
+
+
 _PARTS: Final[dict[str, Part]] = {
     "sandbox.json": _sandbox,
     "installs.json": _of(Install),
@@ -207,6 +259,8 @@ _PARTS: Final[dict[str, Part]] = {
     "exposures.json": _exposures,
     "sbom.cdx.json": lambda sandbox: iter([sbom.of_sandbox(sandbox)]),
     "policy.json": _policy,
+    "network-policies.json": _network_policies,
+    "logs.json": _logs,
     "steps.json": lambda sandbox: _json(_rows(sandbox.steps.all())),
     "seal.json": lambda sandbox: _json(_rows(sandbox.probes.all())),
     "ledger.json": _ledger,

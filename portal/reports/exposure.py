@@ -7,15 +7,16 @@ from itertools import batched
 from typing import Final
 
 from django.db import connection
-from django.db.models import Count, Max, Min, Q, QuerySet
+from django.db.models import Count, Max, Q, QuerySet
 
 from portal.accounts.models import User
 from portal.accounts.permissions import Permission
 from portal.reports.export import Cell, TextStream, attachment, csv_lines
 from sandboxes.audit.queries import about
 from sandboxes.errors import NotFoundError
+from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import LIVE
-from sandboxes.screening.models import Advisory, Exposure
+from sandboxes.screening.models import Advisory, Change, Exposure
 from sandboxes.usage.models import Install
 
 _BATCH: Final = 500  # exposures whose installs are read at once
@@ -65,15 +66,22 @@ def exposures(
     """Newest first. NotFoundError for an advisory that is not here: a slip must not read as "nobody"."""
     rows = Exposure.objects.select_related("sandbox__owner").order_by("-id")
     if advisory:
-        if not Advisory.objects.filter(pk=advisory).exists():
-            raise NotFoundError(f"There is no advisory {advisory}.")
-        rows = rows.filter(advisory=advisory)
+        rows = rows.filter(advisory=advisory_of(advisory))
     if sandbox is not None:
         rows = rows.filter(sandbox=sandbox)
     if live is not None:
-        alive = Q(sandbox__phase__in=LIVE)
-        rows = rows.filter(alive if live else ~alive)
+        # Those that are live are few, however many there were: that is where to begin.
+        alive = Q(sandbox__in=list(Sandbox.objects.filter(phase__in=LIVE).values_list("pk", flat=True)))
+        rows = rows.filter(alive if live else ~Q(sandbox__phase__in=LIVE))
     return rows if is_open is None else rows.filter(closed_at__isnull=is_open)
+
+
+def advisory_of(identity: str) -> Advisory:
+    """Without its document. NotFoundError for one that is not here."""
+    found = Advisory.objects.defer("document").filter(pk=identity.replace("\0", "")).first()
+    if found is None:
+        raise NotFoundError(f"There is no advisory {identity}.")
+    return found
 
 
 def visible(rows: QuerySet[Exposure], viewer: User) -> QuerySet[Exposure]:
@@ -90,23 +98,61 @@ class Event:
     number: int = 0
 
 
+@dataclass(frozen=True)
+class Totals:
+    """Of one advisory, in sandboxes: `found` ever, of which `live` and `past` ones are open and `closed` are not.
+
+    `files` that they received, `first` and `last` when. `complete` False: the past is still being looked through.
+    """
+
+    advisory: str
+    found: int
+    live: int
+    past: int
+    closed: int
+    files: int
+    first: datetime | None
+    last: datetime | None
+    complete: bool
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """What one look at an advisory's exposures gives; their installs are in the order of their numbers."""
+
+    found: int
+    found_at: datetime | None
+    closed: int
+    closed_at: datetime | None
+    files: int
+    first: int | None
+    last: int | None
+
+
+def totals(advisory: Advisory) -> Totals:
+    sums = _sums(advisory.pk)
+    first, last = _given(sums)
+    live = _live(advisory.pk)
+    past = sums.found - sums.closed - live
+    complete = not Change.objects.filter(advisory=advisory).exists()
+    return Totals(advisory.pk, sums.found, live, past, sums.closed, sums.files, first, last, complete)
+
+
 def timeline(advisory: Advisory) -> list[Event]:
     """Oldest first."""
-    rows = Exposure.objects.filter(advisory=advisory)
-    found = rows.aggregate(first=Min("found_at"), number=Count("id"))
-    closed = rows.exclude(closed_at=None).aggregate(first=Min("closed_at"), number=Count("id"))
-    live = rows.filter(live=True).exclude(acted_at=None).values("action").order_by("action")
-    done = live.annotate(last=Max("acted_at"), number=Count("id"))
-    first, last, files = _installed(advisory.pk)
+    sums = _sums(advisory.pk)
+    live = Exposure.objects.filter(advisory=advisory, live=True).exclude(acted_at=None)
+    done = live.values("action").order_by("action").annotate(last=Max("acted_at"), number=Count("id"))
+    first, last = _given(sums)
     moments: list[tuple[datetime | None, str, int]] = [
         (advisory.published, "published", 0),
-        *_arrival(advisory, found["first"]),
-        (first, "installed", files),
-        (last if files > 1 else None, "installed_last", 0),
-        (found["first"], "found", found["number"]),
+        *_arrival(advisory, sums.found_at),
+        (first, "installed", sums.files),
+        (last if sums.files > 1 else None, "installed_last", 0),
+        (sums.found_at, "found", sums.found),
         *((row["last"], row["action"], row["number"]) for row in done),
         (advisory.withdrawn_at, "withdrawn", 0),
-        (closed["first"], "closed", closed["number"]),
+        (sums.closed_at, "closed", sums.closed),
     ]
     events = [Event(at, what, number) for at, what, number in moments if at is not None]
     return sorted(events, key=lambda event: event.at)
@@ -124,16 +170,29 @@ def _arrival(advisory: Advisory, found: datetime | None) -> Iterator[tuple[datet
         yield advisory.imported_at, "changed" if again else "came", 0
 
 
-def _installed(advisory: str) -> tuple[datetime | None, datetime | None, int]:
-    """When the first and the last of the files were given, and how many there are."""
+def _sums(advisory: str) -> _Sums:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT min(at), max(at), count(*) FROM usage_install WHERE id IN ("
-            "SELECT unnest(installs) FROM screening_exposure WHERE advisory_id = %s)",
+            "SELECT count(*), min(found_at), count(closed_at), min(closed_at),"
+            " coalesce(sum(cardinality(installs)), 0), min(installs[1]), max(installs[cardinality(installs)])"
+            " FROM screening_exposure WHERE advisory_id = %s",
             [advisory],
         )
-        first, last, number = cursor.fetchone()
-    return first, last, number
+        return _Sums(*cursor.fetchone())
+
+
+def _given(sums: _Sums) -> tuple[datetime | None, datetime | None]:
+    """When the first and the last of the files were: by their numbers, which are given as files are."""
+    if sums.first is None or sums.last is None:
+        return None, None
+    at = dict(Install.objects.filter(pk__in=[sums.first, sums.last]).values_list("pk", "at"))
+    return at.get(sums.first), at.get(sums.last)
+
+
+def _live(advisory: str) -> int:
+    """How many that are open are of sandboxes that are live now."""
+    rows = exposures(advisory=advisory, live=True, is_open=True)
+    return rows.order_by().count()
 
 
 def lines(rows: Iterable[Exposure]) -> Iterator[Line]:
@@ -149,8 +208,16 @@ def lines(rows: Iterable[Exposure]) -> Iterator[Line]:
 
 def download(rows: QuerySet[Exposure], filename: str) -> TextStream:
     """As CSV, however many there are."""
-    found = (_cells(line) for line in lines(rows.iterator(chunk_size=_BATCH)))
+    found = (_cells(line) for line in lines(_one_after_the_other(rows)))
     return attachment(csv_lines(COLUMNS, found), filename, content_type="text/csv; charset=utf-8")
+
+
+def _one_after_the_other(rows: QuerySet[Exposure]) -> Iterator[Exposure]:
+    """A page at a time, so that the first line does not wait for the last, and nothing is held open between."""
+    page = list(rows[:_BATCH])
+    while page:
+        yield from page
+        page = list(rows.filter(pk__lt=page[-1].pk)[:_BATCH]) if len(page) == _BATCH else []
 
 
 def _cells(line: Line) -> list[Cell]:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -120,9 +121,12 @@ class Api:
         """
         return moment(self._date) or datetime.now(UTC)
 
-    def get(self, path: str, query: Mapping[str, str] | None = None) -> KubeObject:
-        """One object; StatusRefusedError with status 404 if it is not there."""
-        return self._call("GET", path, query)
+    def get(
+        self, path: str, query: Mapping[str, str] | None = None, *, seconds: float | None = None
+    ) -> KubeObject:
+        """One object; StatusRefusedError with status 404 if it is not there. `seconds`: how long it is waited for."""
+        with self._answer("GET", path, query, seconds=seconds) as answer:
+            return self._decoded(answer.data)
 
     def find(self, path: str) -> KubeObject | None:
         """One object, or None if it (or its namespace) is not there."""
@@ -137,6 +141,25 @@ class Api:
         """The end of a container's log."""
         query = {"container": container, "tailLines": str(lines), "limitBytes": str(_LOG_BYTES)}
         return self._request("GET", f"{path}/log", query, accept="*/*").decode(errors="replace")
+
+    def whole_log(
+        self, path: str, *, container: str, previous: bool, lines: int, most: int, seconds: float
+    ) -> bytes:
+        """The last so many lines of a container's log with their times, `most` bytes of them, as they are.
+
+        `seconds` is for all of it, and for each piece that the server sends.
+        """
+        query = {"container": container, "tailLines": str(lines), "limitBytes": str(most)}
+        query |= {"timestamps": "true", "previous": "true" if previous else "false"}
+        data, until = bytearray(), monotonic() + seconds
+        with self._answer("GET", f"{path}/log", query, accept="*/*", seconds=seconds) as answer:
+            for chunk in answer.stream():
+                data += chunk
+                if len(data) >= most:
+                    break
+                if monotonic() > until:
+                    raise ClusterUnavailableError(f"Cluster {self._name} did not send the log in time.")
+        return bytes(data[:most])
 
     def execute(self, path: str, *, container: str, command: Sequence[str], seconds: float, most: int) -> str:
         """What a command in a container prints: ClusterRefusedError if it fails, or prints or takes too much."""

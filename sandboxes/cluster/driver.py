@@ -11,6 +11,7 @@ from typing import Final
 from sandboxes.cluster.api import Api, StatusRefusedError
 from sandboxes.cluster.entering import Entering
 from sandboxes.cluster.freezing import Freezing
+from sandboxes.cluster.keeping import Keeping
 from sandboxes.cluster.kinds import (
     KINDS,
     NAMESPACE,
@@ -65,7 +66,7 @@ def stage_selector(stage: str) -> str:
     return f"{Labels.SANDBOX},{Labels.STAGE}={stage}"
 
 
-class Cluster(Entering, Freezing, Probing, Remains, Tending):
+class Cluster(Entering, Freezing, Keeping, Probing, Remains, Tending):
     """One cluster. Raises ClusterUnavailableError (try again) and ClusterRefusedError."""
 
     def __init__(self, name: str, api: Api) -> None:

@@ -17,7 +17,7 @@ same files. The mark stands at the end and holds no slash, so a rule that says w
 registries images may come from judges the frozen name as it did the real one.
 
 What is lost is the memory of the processes. What is kept is the pod, its volumes, and
-the logs of the containers that ran (`kubectl logs --previous`). An ephemeral container
+the logs of the containers that ran, which `keeping` reads. An ephemeral container
 that a cluster's admin attached cannot be frozen this way: it is named as still running.
 """
 

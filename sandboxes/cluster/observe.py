@@ -120,6 +120,15 @@ def _pod_problems(pods: Iterable[KubeObject], now: datetime) -> Iterable[tuple[b
                 yield now - since > _UNSCHEDULABLE_PATIENCE, text
 
 
+def moment_of(text: object) -> datetime | None:
+    """A time as the cluster writes it; None for none, and for what is no time."""
+    try:
+        found = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
+
+
 class ProbeLostError(ClusterUnavailableError):
     """The pod is gone, or ended without having run: that run has to be started again."""
 

@@ -19,9 +19,17 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from sandboxes.cluster import canary
+from sandboxes.cluster import baiting, canary
 from sandboxes.cluster.access import check_access
 from sandboxes.cluster.checks import check_spec
+from sandboxes.cluster.isolated import (
+    FOLDER,
+    Whose,
+    built_isolated,
+    check_places,
+    in_place,
+    load_isolated,
+)
 from sandboxes.cluster.kinds import KINDS
 from sandboxes.cluster.names import PROBE_POD
 from sandboxes.cluster.npmrc import npmrc, registry
@@ -34,7 +42,6 @@ from sandboxes.cluster.seal import (
     check_policy,
     check_seal,
     check_unique,
-    denies_all,
 )
 from sandboxes.cluster.spec import DnsAddress, EgressBlock, KubeObject, Labels, SandboxSpec, Target
 from sandboxes.cluster.targets import probe_targets
@@ -61,6 +68,7 @@ class Templates:
     stages: Mapping[Stage, tuple[Document, ...]]
     profiles: Mapping[str, Profile]
     workspaces: Mapping[str, tuple[Document, ...]]
+    isolated: tuple[Document, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +93,13 @@ def load_templates(root: Path, image_override: str | None = None) -> Templates:
     for stage, documents in stages.items():
         if not documents:
             raise TemplateError(f"{root / 'sandbox'}: there is no template of the {stage}")
+    isolated = load_isolated(root)
+    check_places(isolated, stages["seal"])
     return Templates(
         stages={stage: tuple(documents) for stage, documents in stages.items()},
         profiles={file.profile.name: file.profile for file in files},
         workspaces={file.profile.name: file.workspace for file in files},
+        isolated=isolated,
     )
 
 
@@ -117,6 +128,9 @@ def render(spec: SandboxSpec, templates: Templates) -> Rendered:
     own = templates.workspaces[spec.profile]
     sources = {**templates.stages, "workspace": own or templates.stages["workspace"]}
     built = {stage: list(_built(spec, stage, documents, values)) for stage, documents in sources.items()}
+    if spec.isolated:
+        whose = Whose(str(spec.sandbox_id), spec.installation_id, spec.namespace, spec.profile)
+        built["seal"] = in_place(built["seal"], built_isolated(templates.isolated, whose))
     _check_built(spec, built)
     stages = {stage: tuple(item for item, _ in pairs) for stage, pairs in built.items()}
     spec_hash = _hash(objects for stage, objects in stages.items() if stage != "probe")
@@ -152,7 +166,9 @@ def _check_probe(built: list[Built]) -> None:
 
 def _files(root: Path) -> list[Path]:
     return sorted(
-        path for folder in ("sandbox", "profiles", "canary") for path in (root / folder).glob("*.yaml")
+        path
+        for folder in ("sandbox", "profiles", "canary", FOLDER)
+        for path in (root / folder).glob("*.yaml")
     )
 
 
@@ -292,14 +308,14 @@ def probe_script() -> str:
 def _built(
     spec: SandboxSpec, stage: Stage, documents: Iterable[Document], values: Mapping[str, Any]
 ) -> Iterator[Built]:
-    """Each document with its object; of the policies that allow something, none for one that is isolated."""
+    """Each document with its object."""
     for document in documents:
         for more in _instances(spec, document):
             item = _object(stage, document, {**values, **more})
-            if item["kind"] == "NetworkPolicy" and spec.isolated and not denies_all(item["spec"]):
-                continue
             if item["kind"] == "ResourceQuota":
                 _add_gpu(item, spec)
+            if stage == "workspace":
+                baiting.plant(item)
             yield item, document
 
 

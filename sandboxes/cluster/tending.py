@@ -4,20 +4,21 @@ As in the driver, every method may be called twice, and every one that takes
 something away looks at the labels (and the UID) of the namespace first.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from sandboxes.cluster.api import Api, StatusRefusedError
-from sandboxes.cluster.kinds import NAMESPACE, PERSISTENT_VOLUME, kind
+from sandboxes.cluster.isolated import Whose, policy_names, render_isolated
+from sandboxes.cluster.kinds import KINDS, NAMESPACE, PERSISTENT_VOLUME, kind
 from sandboxes.cluster.observe import namespace_state
 from sandboxes.cluster.spec import KubeObject, Labels, NamespaceState
+from sandboxes.cluster.templates import Document
 from sandboxes.errors import ClusterRefusedError
 
 QUARANTINED: Final = "petridish.dev/quarantined"
 NAME_PREFIX: Final = "sbx-"  # of every sandbox's namespace: see `names`
-DENY_ALL: Final = "deny-all"
 
 _ACTIVITY_MARK: Final = "petridish-activity"
 _LOG_LINES: Final = 200
@@ -153,16 +154,17 @@ class Tending:
             self._api.delete(_ROLE_BINDING.path(namespace, name), {"preconditions": {"uid": uid}})
         self._api.delete(_SECRET.collection(namespace), selector=Labels.SANDBOX)
 
-    def quarantine(self, namespace: str, uid: str) -> None:
-        """Cut a namespace off that nobody answers for: no network, no access, no token.
+    def quarantine(self, namespace: str, uid: str, isolated: Sequence[Document]) -> None:
+        """Cut a namespace off that nobody answers for, as an isolated sandbox is: no network, no access, no token.
 
         Nothing in it is deleted, and its disk stays: somebody may still want to look.
         """
         state = self._exactly(namespace, uid)
         if state is None:
             return
-        self._apply_whole(_POLICY.path(namespace, DENY_ALL), _deny_all(state))
-        self.prune_policies(namespace, frozenset((DENY_ALL,)))
+        for item in render_isolated(isolated, _whose(state)):
+            self._apply_whole(KINDS[item["apiVersion"], item["kind"]].path(namespace, _name(item)), item)
+        self.prune_policies(namespace, policy_names(isolated))
         self.revoke_access(namespace)
         self.label_namespace(namespace, uid, {QUARANTINED: "true"})
 
@@ -283,16 +285,13 @@ def _stage(stage: str) -> str:
     return f"{Labels.SANDBOX},{Labels.STAGE}={stage}"
 
 
-def _deny_all(state: NamespaceState) -> KubeObject:
-    """Nothing in, nothing out."""
-    labels = {name: state.labels[name] for name in (Labels.SANDBOX, Labels.INSTALLATION)}
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {
-            "name": DENY_ALL,
-            "namespace": state.name,
-            "labels": {**labels, Labels.STAGE: "seal"},
-        },
-        "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
-    }
+def _name(item: KubeObject) -> str:
+    return str(item["metadata"]["name"])
+
+
+def _whose(state: NamespaceState) -> Whose:
+    """By its labels, which are all that is known of it."""
+    sandbox, installation, profile = (
+        state.labels.get(label, "") for label in (Labels.SANDBOX, Labels.INSTALLATION, Labels.PROFILE)
+    )
+    return Whose(sandbox, installation, state.name, profile)

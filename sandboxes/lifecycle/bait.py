@@ -9,8 +9,10 @@ How each leads to us, with what the one who uses it has to show:
 
 - *aws*: `endpoint_url` in `.aws/config` names our endpoint. Requests are signed and show the key's id.
 - *pypi*: the repository in `.pypirc` is our endpoint, which is shown the token as a password.
-- *ssh*: an SSH server would be another process for one purpose. So `.ssh/config` has a host whose
-  ProxyCommand asks our endpoint; ssh runs it before it would connect. The address asked for is the key's own.
+- *ssh*: `.ssh/config` has a host at the index's own address and port, which answers SSH there and sees the key that
+  is offered; the user's name leads to this sandbox as well. An index behind https has something in front of it
+  that passes no SSH on. There the host's ProxyCommand asks our endpoint, and ssh runs it before it would
+  connect; the address asked for is the key's own.
 - *place*: the endpoint's own address: of use to nobody who did not read one of these files.
 """
 
@@ -27,6 +29,8 @@ from urllib.parse import urlsplit, urlunsplit
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.conf import settings
+
+from sandboxes.lifecycle.bait_shape import USER, ssh_tag
 
 _MAGIC: Final = b"openssh-key-v1\0"
 _BLOCK: Final = 8  # an unencrypted private key is padded to a multiple of this
@@ -58,7 +62,7 @@ def baits(sandbox_id: int) -> tuple[Bait, ...]:
     key_id, token, place = _key_id(sandbox_id), _token(sandbox_id), _tag(sandbox_id, Kind.PLACE)
     return (
         Bait(Kind.AWS, key_id, key_id),
-        Bait(Kind.SSH, _fingerprint(_public(sandbox_id)), _tag(sandbox_id, Kind.SSH)),
+        Bait(Kind.SSH, _fingerprint(_public(sandbox_id)), ssh_tag(_public_blob(_public(sandbox_id)))),
         Bait(Kind.PYPI, f"{token[:17]}…", token),
         Bait(Kind.PLACE, f"{place[:6]}…", place),
     )
@@ -66,7 +70,7 @@ def baits(sandbox_id: int) -> tuple[Bait, ...]:
 
 def files(sandbox_id: int) -> Mapping[str, str]:
     """Contents by the names that `k8s-templates/sandbox/35-bait.yaml` puts into the workspace's home."""
-    place, ssh = (_endpoint(_tag(sandbox_id, kind)) for kind in (Kind.PLACE, Kind.SSH))
+    place = _endpoint(_tag(sandbox_id, Kind.PLACE))
     public = f"ssh-ed25519 {base64.b64encode(_public_blob(_public(sandbox_id))).decode()} deploy"
     return {
         "aws-credentials": (
@@ -76,15 +80,24 @@ def files(sandbox_id: int) -> Mapping[str, str]:
         "aws-config": f"[default]\nregion = eu-central-1\nendpoint_url = {place}/aws\n",
         "ssh-key": _private_key(sandbox_id),
         "ssh-key-public": f"{public}\n",
-        "ssh-config": (
-            "Host deploy\n  User deploy\n  IdentityFile ~/.ssh/id_ed25519\n"
-            f"  ProxyCommand python3 -c \"import urllib.request as r; r.urlopen('{ssh}')\"\n"
-        ),
+        "ssh-config": _ssh_config(sandbox_id),
         "pypirc": (
             "[distutils]\nindex-servers = internal\n\n"
             f"[internal]\nrepository = {place}/upload/\nusername = __token__\npassword = {_token(sandbox_id)}\n"
         ),
     }
+
+
+def _ssh_config(sandbox_id: int) -> str:
+    parts = urlsplit(settings.INDEX_URL)
+    if parts.scheme == "https":
+        url = _endpoint(ssh_tag(_public_blob(_public(sandbox_id))))
+        way = f"  ProxyCommand python3 -c \"import urllib.request as r; r.urlopen('{url}')\"\n"
+    else:
+        way = f"  HostName {parts.hostname}\n  Port {parts.port or 80}\n"
+        way += "  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n"
+    user = f"{USER}{_tag(sandbox_id, Kind.PLACE)}"
+    return f"Host deploy\n  User {user}\n  IdentityFile ~/.ssh/id_ed25519\n{way}"
 
 
 def _endpoint(tag: str) -> str:

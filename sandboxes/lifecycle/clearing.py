@@ -18,7 +18,7 @@ from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.spec import Labels, NamespaceState
 from sandboxes.cluster.tending import NAME_PREFIX
 from sandboxes.errors import PetridishError, RefusedError
-from sandboxes.lifecycle import alarms, clock, clusters, identity, limits, registry, restore, switch
+from sandboxes.lifecycle import alarms, clock, clusters, identity, limits, registry, restore, specs, switch
 from sandboxes.lifecycle.models import Orphan, Sandbox
 from sandboxes.lifecycle.orphans import (
     ALARM,
@@ -94,7 +94,7 @@ def _work_on_namespace(orphan: Orphan, cluster: Cluster) -> timedelta:
     if state.phase == "Terminating":
         return _SOON if orphan.deleted_at else _LATER
     _check_named_as_ours(orphan)
-    was_open = quarantine.cut_off(cluster, orphan.name, orphan.uid)
+    was_open = quarantine.cut_off(cluster, orphan.name, orphan.uid, specs.isolated_templates())
     if orphan.quarantined_at is None:
         _note_quarantine(orphan)
     elif was_open:

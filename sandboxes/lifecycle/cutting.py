@@ -1,22 +1,22 @@
 """Carrying an isolation out on the cluster, and seeing that it stays carried out.
 
-In the order that cuts soonest: nothing but "deny all" is left of the network policies,
-and none of the role bindings, foreign ones included; the secrets go; the pods are frozen. All of
-it is looked at again before `cut_at` says so, and from then on at every look: what somebody
-puts back is taken away again, and told. Every part may be done twice.
+In the order that cuts soonest: nothing but "deny all" (`k8s-templates/isolated`) is left of the
+network policies, which are kept as they were (`securing`), and none of the role bindings, foreign
+ones included; the secrets go; the pods are frozen. All of it is looked at again before `cut_at` says
+so, and from then on at every look: what somebody puts back is taken away again, and told. Every
+part may be done twice.
 """
 
 from datetime import timedelta
 from typing import Final
 
-from django.conf import settings
 from django.db import transaction
 
 from sandboxes.audit.services import record
 from sandboxes.cluster.driver import Cluster
-from sandboxes.cluster.spec import KubeObject, Labels
-from sandboxes.errors import PetridishError
-from sandboxes.lifecycle import alarms, belonging, clock, clusters, drift, late, specs
+from sandboxes.cluster.isolated import policy_names
+from sandboxes.errors import InvalidInputError, TemplateError
+from sandboxes.lifecycle import alarms, belonging, clock, clusters, drift, late, securing, specs
 from sandboxes.lifecycle.isolation import ALARM
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import Phase
@@ -26,7 +26,6 @@ from sandboxes.lifecycle.steplog import step
 SOON: Final = timedelta(milliseconds=400)
 _LOOK_EVERY: Final = timedelta(minutes=1)
 _USUAL: Final = timedelta(seconds=15)
-_DENY_ALL: Final = "deny-all"
 
 
 def take(sandbox: Sandbox) -> timedelta | None:
@@ -51,36 +50,30 @@ def take(sandbox: Sandbox) -> timedelta | None:
 def _cut(sandbox: Sandbox, cluster: Cluster) -> list[str]:
     """Cuts, then looks: what still lets somebody in or out, or runs."""
     namespace = sandbox.namespace or ""
-    seal = _deny_all(sandbox, cluster)
-    keep = frozenset(policy["metadata"]["name"] for policy in seal)
-    cluster.apply(seal)
-    cluster.prune_policies(namespace, keep)
+    try:
+        instead = specs.isolated(sandbox)
+    except TemplateError:  # an admin's mistake: what needs no template is done all the same
+        cluster.revoke_access(namespace)
+        cluster.freeze(namespace)
+        raise
+    policies, others = (
+        [item for item in instead if (item["kind"] == "NetworkPolicy") is wanted] for wanted in (True, False)
+    )
+    securing.keep_policies(sandbox, cluster)
+    cluster.apply(policies)
+    securing.keep_policies(sandbox, cluster, last=True)
+    cluster.prune_policies(namespace, _kept())
     cluster.revoke_access(namespace)
     cluster.delete_probe(namespace)
     running = cluster.freeze(namespace)
-    return [*cluster.ways_in(namespace, keep), *running]
+    securing.want_logs(sandbox)
+    cluster.apply(others)
+    return [*cluster.ways_in(namespace, _kept()), *running]
 
 
-def _deny_all(sandbox: Sandbox, cluster: Cluster) -> list[KubeObject]:
-    """As the seal has it. Should the sandbox not be rendered any more (its profile is gone), a bare one."""
-    try:
-        seal = specs.rendered(sandbox, cluster).seal
-    except PetridishError:
-        return [_bare(sandbox)]
-    found = [
-        item for item in seal if item["kind"] == "NetworkPolicy" and item["metadata"]["name"] == _DENY_ALL
-    ]
-    return found or [_bare(sandbox)]
-
-
-def _bare(sandbox: Sandbox) -> KubeObject:
-    labels = {Labels.SANDBOX: str(sandbox.pk), Labels.INSTALLATION: settings.INSTALLATION_ID}
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {"name": _DENY_ALL, "namespace": sandbox.namespace, "labels": labels},
-        "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
-    }
+def _kept() -> frozenset[str]:
+    """The policies of `k8s-templates/isolated`."""
+    return policy_names(specs.isolated_templates())
 
 
 def _stay_cut(sandbox: Sandbox, cluster: Cluster) -> timedelta:
@@ -89,16 +82,26 @@ def _stay_cut(sandbox: Sandbox, cluster: Cluster) -> timedelta:
     What was changed in place, "deny all" itself for one, is found and put right by `drift`.
     """
     namespace = sandbox.namespace or ""
-    back = [*cluster.ways_in(namespace, frozenset({_DENY_ALL})), *cluster.freeze(namespace)]
+    back = [*cluster.ways_in(namespace, _kept()), *cluster.freeze(namespace)]
     if not back:
-        drift.keep(sandbox, cluster)
+        _mend(sandbox, cluster)
         return _LOOK_EVERY
     with transaction.atomic():
         Sandbox.objects.filter(pk=sandbox.pk, phase=Phase.ISOLATED).update(cut_at=None)
+        securing.want_logs(sandbox, anew=True)
         message = f"{sandbox} was isolated, and this came back: {', '.join(back)}. It is being cut off again."
         alarms.alarm(ALARM, _subject(sandbox), message)
         record(actor=None, action="sandbox.isolation_broken", subject=_subject(sandbox), data={"found": back})
     return timedelta()
+
+
+def _mend(sandbox: Sandbox, cluster: Cluster) -> None:
+    """The rest of its seal; where that cannot be rendered any more (its profile is gone), at least the policies."""
+    try:
+        drift.keep(sandbox, cluster)
+    except InvalidInputError:
+        cluster.apply(specs.isolated(sandbox))
+        raise
 
 
 def _note_cut(sandbox: Sandbox) -> None:
@@ -106,6 +109,7 @@ def _note_cut(sandbox: Sandbox) -> None:
         rows = Sandbox.objects.filter(pk=sandbox.pk, phase=Phase.ISOLATED, cut_at=None)
         if rows.update(cut_at=clock.Now(), last_error=""):
             late.over(sandbox)
+            securing.want_logs(sandbox, anew=True)
             record(actor=None, action="sandbox.cut_off", subject=_subject(sandbox))
 
 

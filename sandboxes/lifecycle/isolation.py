@@ -11,7 +11,8 @@ open shell goes on without its binding (both seen on a real cluster, see
 A frozen pod runs nothing and keeps its files.
 
 What remains: the files in the pod's volumes, on its node, for whoever may go there; the
-logs of what ran; the lease, which goes on and ends the sandbox as any other, unless a
+logs of what ran, which are read at once and kept, as the network policies are that were
+there (`securing`); the lease, which goes on and ends the sandbox as any other, unless a
 legal hold stops it. What is lost: the memory of what ran. What this cannot reach: a packet
 sent before the cut, a container that a cluster's admin attached by hand (it is named as
 still running, and the cut is not called done), and a node that is not there to obey.
@@ -28,7 +29,7 @@ from sandboxes.audit.services import Actor, record
 from sandboxes.errors import ConflictError, RefusedError
 from sandboxes.lifecycle import alarms, clock, late, tokens
 from sandboxes.lifecycle.locking import locked
-from sandboxes.lifecycle.models import Sandbox
+from sandboxes.lifecycle.models import Isolation, Sandbox
 from sandboxes.lifecycle.moves import move, start_ending
 from sandboxes.lifecycle.phases import LIVE, Phase
 
@@ -101,6 +102,7 @@ def _cut_in_the_row(sandbox: Sandbox, reason: str, by: Actor | None) -> None:
         cut_at=None,
         **tokens.revocation(),
     )
+    Isolation.objects.create(sandbox=sandbox)
 
 
 def _add_reason(sandbox: Sandbox, reason: str, by: Actor | None) -> None:

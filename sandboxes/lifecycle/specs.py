@@ -16,11 +16,13 @@ from sandboxes.cluster import targets
 from sandboxes.cluster.canary import CanaryTemplates, load_canary
 from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.images import check_image
+from sandboxes.cluster.isolated import Whose, load_isolated, render_isolated
 from sandboxes.cluster.profiles import Profile
 from sandboxes.cluster.render import Rendered, Templates, load_templates, render
 from sandboxes.cluster.seal import check_egress
-from sandboxes.cluster.spec import DnsAddress, EgressBlock, SandboxSpec, Target
+from sandboxes.cluster.spec import DnsAddress, EgressBlock, KubeObject, SandboxSpec, Target
 from sandboxes.cluster.targets import without_doubles
+from sandboxes.cluster.templates import Document
 from sandboxes.errors import InvalidInputError, TemporaryError
 from sandboxes.lifecycle import bait, egress
 from sandboxes.lifecycle.models import RegisteredCluster, Sandbox
@@ -101,6 +103,12 @@ def forget_facts() -> None:
 @cache
 def templates() -> Templates:
     return load_templates(settings.TEMPLATES_ROOT, settings.WORKSPACE_IMAGE or None)
+
+
+@cache
+def isolated_templates() -> tuple[Document, ...]:
+    """Read on their own: a profile that is broken keeps no sandbox from being cut off."""
+    return load_isolated(settings.TEMPLATES_ROOT)
 
 
 @cache
@@ -191,6 +199,13 @@ def rendered(sandbox: Sandbox, cluster: Cluster) -> Rendered:
         **_proxy(sandbox),
     )
     return render(spec, templates())
+
+
+def isolated(sandbox: Sandbox) -> list[KubeObject]:
+    """What cuts it off, the policies first; also when it could not be rendered whole any more."""
+    namespace = sandbox.namespace or ""
+    whose = Whose(str(sandbox.pk), settings.INSTALLATION_ID, namespace, sandbox.profile)
+    return render_isolated(isolated_templates(), whose)
 
 
 def _open_blocks(sandbox: Sandbox, cluster: Cluster) -> tuple[tuple[str, ...], tuple[EgressBlock, ...]]:

@@ -18,6 +18,7 @@ from sandboxes.lifecycle import (
     orphans,
     preflight,
     quota,
+    securing,
     switch,
 )
 
@@ -71,6 +72,11 @@ def end_egress() -> None:
 @shared_task(name="sandboxes.lifecycle.tasks.check_cluster", ignore_result=True)
 def check_cluster(name: str) -> None:
     preflight.check(name)
+
+
+@shared_task(name="sandboxes.lifecycle.tasks.read_logs", ignore_result=True)
+def read_logs() -> None:
+    _once(securing.read_logs)
 
 
 @shared_task(name="sandboxes.lifecycle.tasks.sweep_orphans", ignore_result=True)

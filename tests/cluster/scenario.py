@@ -6,6 +6,7 @@ from typing import Any
 
 from sandboxes.cluster import marking, observation, watching
 from sandboxes.cluster.canary import load_canary, render_canary, render_control
+from sandboxes.cluster.isolated import load_isolated
 from sandboxes.cluster.kinds import KINDS
 from sandboxes.cluster.render import Rendered
 from sandboxes.cluster.spec import KubeObject, Labels
@@ -39,11 +40,15 @@ def everything(subject: Subject) -> None:
     cluster.freeze(spec.namespace)
     cluster.thaw(spec.namespace)
     cluster.ways_in(spec.namespace, frozenset())
+    assert cluster.policies(spec.namespace, seconds=30)[0]
+    for container in cluster.containers(spec.namespace):
+        with contextlib.suppress(ClusterRefusedError, TemporaryError):  # it may be on its way
+            cluster.logs(spec.namespace, container, most=1000, seconds=10)
     cluster.objects(spec.namespace, ("RoleBinding", "NetworkPolicy"))
     cluster.remove_policy(spec.namespace, "allow-index", spec.sandbox_id)
     cluster.prune_policies(spec.namespace, frozenset(("deny-all",)))
     cluster.label_namespace(spec.namespace, uid, rendered.seal[0]["metadata"]["labels"])
-    cluster.quarantine(spec.namespace, uid)
+    cluster.quarantine(spec.namespace, uid, load_isolated(ROOT / "k8s-templates"))
     _remove(subject, spec.namespace, uid, spec.sandbox_id)
 
 

@@ -5,11 +5,13 @@ when its policy is gone, and a shell when its binding is gone. Neither survives 
 and the files do.
 """
 
+import json
 import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,12 +20,20 @@ import pytest
 from sandboxes.cluster.kinds import kind
 from sandboxes.cluster.render import Rendered
 from sandboxes.cluster.spec import SandboxSpec
+from sandboxes.errors import ClusterRefusedError
 from tests.cluster.conftest import REAL, Subject, wait_for
+from tests.cluster.test_journey import Kubectl, portal
 from tests.cluster.test_tending import BINDING, FOREIGN_BINDING
+from tests.flows.test_bad_package import evidence
+from tests.journey import TRIAL, people
+from tests.petridish import Petridish
+
+__all__ = ["portal"]  # a fixture
 
 BOTH = pytest.mark.parametrize("subject", ["simulated", REAL], indirect=True)
 ONLY_REAL = pytest.mark.parametrize("subject", [REAL], indirect=True)
 POD = kind("v1", "Pod")
+POLICY = "NetworkPolicy"
 KEEP = frozenset({"deny-all"})
 
 OPEN = """
@@ -151,6 +161,62 @@ def test_frozen_pods_stay_and_run_nothing_until_they_are_thawed(subject: Subject
 
 
 @BOTH
+def test_what_a_frozen_container_wrote_is_read_to_its_end(subject: Subject) -> None:
+    """While it runs, and when it was stopped; and what is asked for is all that comes."""
+    spec, _ = workspace(subject)
+    if not subject.simulated:
+        inside(subject, spec, "sh", "-c", "echo I was here >/proc/1/fd/1")
+    (running,) = subject.cluster.containers(spec.namespace)
+    assert (running.pod, running.name, running.running) == ("workspace-0", "workspace", True)
+    look = partial(subject.cluster.logs, spec.namespace, seconds=20)
+    wrote = b"simulated" if subject.simulated else b"I was here"
+    wait_for(lambda: wrote in look(running, most=100_000).data)
+    cut(subject, spec)
+    wait_for(lambda: not subject.cluster.freeze(spec.namespace))
+    (ended,) = subject.cluster.containers(spec.namespace)
+    assert (ended.key, ended.running) == (running.key, False)
+    assert ended.finished_at is not None
+    log = look(ended, most=100_000)
+    assert wrote in log.data
+    assert not log.cut_short
+    short = look(ended, most=30)
+    assert (len(short.data), short.cut_short) == (30, True)
+
+
+@BOTH
+def test_a_container_before_this_one_has_its_own_log(subject: Subject) -> None:
+    spec, rendered = workspace(subject)
+    (first,) = subject.cluster.containers(spec.namespace)
+    wait_for(lambda: not subject.cluster.freeze(spec.namespace))
+    subject.cluster.apply(rendered.seal[1:])
+    wait_for(lambda: subject.cluster.thaw(spec.namespace))
+    wait_for(lambda: subject.cluster.workspace(spec.namespace).ready)
+    now, before = subject.cluster.containers(spec.namespace)
+    assert (now.running, before.previous, before.key) == (True, True, first.key)
+    assert now.key != first.key
+    assert subject.cluster.logs(spec.namespace, before, most=1000, seconds=20).data
+
+
+@BOTH
+def test_a_log_that_is_not_there_is_refused(subject: Subject) -> None:
+    spec, _ = workspace(subject)
+    (running,) = subject.cluster.containers(spec.namespace)
+    for gone in (replace(running, previous=True), replace(running, pod="workspace-9")):
+        with pytest.raises(ClusterRefusedError):
+            subject.cluster.logs(spec.namespace, gone, most=1000, seconds=20)
+
+
+@BOTH
+def test_the_policies_as_they_are(subject: Subject) -> None:
+    spec, rendered, _ = subject.sealed()
+    found, more = subject.cluster.policies(spec.namespace, seconds=20)
+    made = {item["metadata"]["name"]: item["spec"] for item in rendered.seal if item["kind"] == POLICY}
+    assert {item["metadata"]["name"] for item in found} == made.keys()
+    assert {item["spec"]["podSelector"] == {} for item in found} == {True}
+    assert not more
+
+
+@BOTH
 def test_asleep_there_is_no_pod_and_awake_it_works_again(subject: Subject) -> None:
     spec, _ = workspace(subject)
     subject.cluster.scale_workspace(spec.namespace, 0)
@@ -216,3 +282,25 @@ def test_what_was_left_running_counts(subject: Subject) -> None:
     spec, _ = workspace(subject)
     inside(subject, spec, "sh", "-c", "nohup sleep 300 >/dev/null 2>&1 &")
     wait_for(lambda: (seen := subject.cluster.workspace_activity(spec.namespace)) and seen.processes == 1)
+
+
+@pytest.mark.cluster
+@pytest.mark.enable_socket
+def test_what_an_isolated_pod_printed_is_in_the_evidence(portal: tuple[Petridish, Kubectl]) -> None:
+    petridish, kubectl = portal
+    with people(petridish) as person:
+        alice, iris = person("alice"), person("iris")
+        sandbox = alice.sandbox_ready(alice.post("/requests", TRIAL, 201)["sandbox"])
+        number, namespace = sandbox["id"], sandbox["namespace"]
+        kubectl.inside("alice", namespace, "sh", "-c", "echo I was here >/proc/1/fd/1")
+        iris.post(f"/sandboxes/{number}/isolate", {"reason": "It talks too much."}, 202)
+        iris.until(f"/sandboxes/{number}", lambda seen: seen["cut_at"])
+        wait_for(lambda: json.loads(evidence(petridish, number)["logs.json"])[0]["complete"])
+        found = evidence(petridish, number)
+        (log,) = json.loads(found["logs.json"])[0]["logs"]
+        assert (log["container"], log["final"], log["error"]) == ("workspace", True, "")
+        assert b"I was here" in found[log["file"]]
+        (policies,) = json.loads(found["network-policies.json"])
+        assert {item["metadata"]["name"] for item in policies["policies"]} >= {"deny-all", "allow-index"}
+        listed = {one["name"] for one in json.loads(found["manifest.json"])["manifest"]["files"]}
+        assert listed == found.keys() - {"manifest.json"}

@@ -86,7 +86,7 @@ def test_quarantine_cuts_off_and_deletes_nothing_that_runs(subject: Subject) -> 
     path = POLICY.path(spec.namespace, "deny-all")
     cluster.api._call("PATCH", path, {"fieldManager": "mallory"}, hole, "application/merge-patch+json")
     for _ in range(2):
-        cluster.quarantine(spec.namespace, uid)
+        cluster.quarantine(spec.namespace, uid, subject.templates.isolated)
     (policy,) = cluster.api.list(POLICY, spec.namespace)
     assert policy["metadata"]["name"] == "deny-all"
     assert not policy["spec"].get("egress")
@@ -101,10 +101,10 @@ def test_quarantine_cuts_off_and_deletes_nothing_that_runs(subject: Subject) -> 
 def test_quarantine_is_for_exactly_one_namespace(subject: Subject) -> None:
     spec, _, _ = subject.sealed()
     with pytest.raises(ClusterRefusedError, match="another one than ours"):
-        subject.cluster.quarantine(spec.namespace, ELSE)
+        subject.cluster.quarantine(spec.namespace, ELSE, subject.templates.isolated)
     with pytest.raises(ClusterRefusedError, match="lacks our labels"):
-        subject.cluster.quarantine("kube-system", ELSE)
-    subject.cluster.quarantine("there-is-no-such-namespace", ELSE)
+        subject.cluster.quarantine("kube-system", ELSE, subject.templates.isolated)
+    subject.cluster.quarantine("there-is-no-such-namespace", ELSE, subject.templates.isolated)
     state = subject.cluster.namespace(spec.namespace)
     assert state is not None
     assert QUARANTINED not in state.labels

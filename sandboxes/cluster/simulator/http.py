@@ -267,8 +267,9 @@ class _Api:
             self.objects.get(*where)
             return JSONResponse(_token(call), 201)
         if call.part == "log" and call.resource is PODS and method == "GET":
-            lines = _number(call.query, "tailLines")
-            return PlainTextResponse(logs.text(self.objects.get(*where).data, lines))
+            lines, most = (_number(call.query, name) for name in ("tailLines", "limitBytes"))
+            pod = self.objects.get(*where).data
+            return PlainTextResponse(logs.text(pod, call.query, lines, most))
         if call.part == "exec" and call.resource is PODS and method == "GET":
             self.objects.get(*where)
             raise bad_request("this pod is simulated: nothing runs in it")

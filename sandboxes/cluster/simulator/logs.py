@@ -5,6 +5,7 @@ annotation of the pod says how many thousandths of a core it uses.
 """
 
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 from sandboxes.cluster.simulator.errors import bad_request
@@ -18,15 +19,31 @@ _IDLE_MILLIS: Final = 0.2
 _REPORTS: Final = 10
 
 
-def text(pod: Json, lines: int) -> str:
-    """The last so many lines; 0 means all. 400 while no container runs."""
-    name, metadata = pod["metadata"]["name"], pod["metadata"]
-    if pod["status"].get("phase") == "Pending":
-        raise bad_request(f'container in pod "{name}" is waiting to start: ContainerCreating')
+def text(pod: Json, query: Mapping[str, str], lines: int, most: int) -> str:
+    """The last so many lines, and of them the first so many characters; 0 means all. 400 if nothing ran.
+
+    A container that was stopped and cannot start is read as it was when it ran, as nodes do it.
+    """
+    metadata = pod["metadata"]
+    state = _state(pod, query.get("container", ""))
+    if query.get("previous") == "true" and not state.get("lastState"):
+        raise bad_request(f'previous terminated container in pod "{metadata["name"]}" not found')
+    if not state.get("containerID"):
+        raise bad_request(f'container in pod "{metadata["name"]}" is waiting to start: ContainerCreating')
     said = ["This pod is simulated: it runs nothing."]
     if (metadata.get("labels") or {}).get(_STAGE) == "workspace":
         said += _reports((metadata.get("annotations") or {}).get(BUSY, ""))
-    return "".join(f"{line}\n" for line in said[-lines:])
+    at = f"{metadata['creationTimestamp']} " if query.get("timestamps") == "true" else ""
+    return "".join(f"{at}{line}\n" for line in said[-lines:])[: most or None]
+
+
+def _state(pod: Json, container: str) -> Json:
+    """The container's status; of the only one, if none is named."""
+    names = [each["name"] for each in pod["spec"]["containers"]]
+    if container and container not in names:
+        raise bad_request(f"container {container} is not valid for pod {pod['metadata']['name']}")
+    entries: list[Json] = pod["status"].get("containerStatuses") or []
+    return next((entry for entry in entries if container in ("", entry["name"])), {})
 
 
 def _reports(busy: str) -> list[str]:

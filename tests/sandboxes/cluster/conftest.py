@@ -51,7 +51,7 @@ def spec() -> Callable[..., SandboxSpec]:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A copy of the templates that a test may change."""
-    for folder in ("sandbox", "profiles", "canary"):
+    for folder in ("sandbox", "profiles", "canary", "isolated"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     return tmp_path
 

@@ -229,8 +229,11 @@ def test_no_role_of_the_whole_cluster_is_bound(root: Path) -> None:
 
 
 def test_without_a_policy_that_denies_all_nothing_renders(root: Path) -> None:
-    (root / "sandbox" / "20-deny-all.yaml").unlink()
+    path = root / "sandbox" / "20-deny-all.yaml"
+    path.write_text(peer_policy("egress", "ipBlock: {cidr: 192.0.2.1/32}").replace("open", "deny-all"))
     assert any("denies all traffic" in problem for problem in check_templates(root))
+    path.unlink()
+    assert any("the seal has no NetworkPolicy 'deny-all'" in problem for problem in check_templates(root))
 
 
 def test_one_bad_file_hides_no_other(root: Path) -> None:

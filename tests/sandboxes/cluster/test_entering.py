@@ -13,7 +13,8 @@ from sandboxes.cluster.entering import inventory_command
 from sandboxes.cluster.platform import Platform, render_platform
 from sandboxes.cluster.simulator.server import kubeconfig
 from sandboxes.errors import ClusterRefusedError, ClusterUnavailableError
-from tests.sandboxes.cluster.pod_server import PodServer, serving
+from tests.sandboxes.cluster.pod_server import PodServer, Run, really, serving
+from tests.sandboxes.cluster.test_inventory_script import dist
 from tests.simulator import ROOT
 
 EMPTY = b'{"items": [], "unread": 0, "complete": true}\n'
@@ -26,16 +27,24 @@ def cluster(server: PodServer, folder: Path) -> Cluster:
 
 
 def test_the_script_runs_and_its_output_is_read(tmp_path: Path) -> None:
-    """The whole command, run by a real shell; what is in this machine's own folders is of no matter."""
-    with serving() as server:
+    """The whole command, run by a real shell."""
+    dist(tmp_path / "workspace" / "site-packages", "demo", {})
+    with serving(_only_in(tmp_path / "workspace")) as server:
         found = cluster(server, tmp_path).installed("sbx-a")
-    assert isinstance(found["items"], list)
+    assert [item["name"] for item in found["items"]] == ["demo"]
     [(target, headers)] = server.asked
     parts = urlsplit(target)
     query = parse_qs(parts.query)
     assert parts.path == "/api/v1/namespaces/sbx-a/pods/workspace-0/exec"
     assert query == {"container": ["workspace"], "stdout": ["true"], "command": inventory_command()}
     assert "authorization: Bearer s3cret" in headers
+
+
+def _only_in(folder: Path) -> Run:
+    """A machine's own /tmp may hold more than the script reads in all its time."""
+    roots = 'ROOTS = ("/workspace", "/tmp")'
+    assert roots in inventory_command()[3]
+    return lambda command: really([each.replace(roots, f"ROOTS = ({str(folder)!r},)") for each in command])
 
 
 def test_a_long_output_comes_whole(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ _get = clusters.get  # a test may put something in its place
 def _forget() -> None:
     _get.cache_clear()
     specs.templates.cache_clear()
+    specs.isolated_templates.cache_clear()
     specs.forget_facts()
     limits.forget()
 

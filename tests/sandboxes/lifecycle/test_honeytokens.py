@@ -95,6 +95,28 @@ def test_all_of_them_point_at_us_and_nowhere_else(settings: object) -> None:
         assert url.startswith("https://index.example:8443/pkgs/honey/")
 
 
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        ("http://10.0.0.1:8081", "10.0.0.1", "8081"),
+        ("http://[2001:db8::1]:8081", "2001:db8::1", "8081"),
+        ("http://index.example", "index.example", "80"),
+    ],
+)
+def test_the_ssh_host_is_the_index_itself(settings: object, url: str, host: str, port: str) -> None:
+    settings.INDEX_URL = url  # type: ignore[attr-defined]
+    words = dict(line.split(maxsplit=1) for line in bait.files(7)["ssh-config"].splitlines())
+    assert (words["HostName"], words["Port"]) == (host, port)
+    place = next(each.shown for each in bait.baits(7) if each.kind == Kind.PLACE)
+    assert words["User"] == f"{bait_shape.USER}{place}"
+
+
+def test_behind_https_ssh_asks_the_endpoint(settings: object) -> None:
+    settings.INDEX_URL = "https://index.example"  # type: ignore[attr-defined]
+    shown = next(each.shown for each in bait.baits(7) if each.kind == Kind.SSH)
+    assert f"/honey/{shown}'" in bait.files(7)["ssh-config"]
+
+
 # ---- planted
 
 

@@ -1,16 +1,20 @@
 """Cutting a live sandbox off: at once in the row, then on the cluster, and kept so."""
 
+import shutil
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from pytest_django import Settings
 
 from portal.accounts.models import User
 from sandboxes.audit.models import Entry
 from sandboxes.audit.services import record, verify
 from sandboxes.cluster import freezing
 from sandboxes.cluster.driver import Cluster
-from sandboxes.errors import ConflictError, NotFoundError
+from sandboxes.cluster.kinds import kind
+from sandboxes.errors import ConflictError, NotFoundError, TemplateError
 from sandboxes.lifecycle import (
     alarms,
     clock,
@@ -42,6 +46,7 @@ from tests.sandboxes.lifecycle.working import (
 )
 
 pytestmark = pytest.mark.django_db
+QUOTA = kind("v1", "ResourceQuota")
 
 
 class TestAtOnce:
@@ -133,6 +138,51 @@ class TestOnTheCluster:
         isolation.isolate(ready.pk, by=iris, reason="it scans the network")
         until(ready, lambda sandbox: sandbox.cut_at)
         assert names(cluster, ready, POLICY) == ["deny-all"]
+        cluster._api.merge(POLICY.path(ready.namespace, "deny-all"), {"spec": {"egress": [{}]}})
+        look(ready)
+        policy = cluster._api.get(POLICY.path(ready.namespace, "deny-all"))
+        assert not policy["spec"].get("egress"), "at every look, for nothing can tell what else it lacks"
+
+    def test_by_a_template_that_is_broken_what_needs_none_is_done(
+        self, ready: Sandbox, cluster: Cluster, iris: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken() -> None:
+            raise TemplateError("isolated/20-deny-all.yaml:1: bad YAML")
+
+        with monkeypatch.context() as wrong:
+            wrong.setattr(specs, "isolated_templates", broken)
+            isolation.isolate(ready.pk, by=iris, reason="it scans the network")
+            look(ready)
+            assert names(cluster, ready, BINDING) == []
+            assert [freezing.freezing(pod) for pod in pods(cluster, ready)] == [None]
+            assert "allow-index" in names(cluster, ready, POLICY), "without one that denies all would be open"
+            assert (ready.cut_at, "bad YAML" in ready.last_error) == (None, True)
+        Sandbox.objects.update(next_check_at=clock.now())
+        until(ready, lambda sandbox: sandbox.cut_at)
+
+    def test_what_an_admin_adds_takes_its_place_until_the_release(
+        self, ready: Sandbox, cluster: Cluster, iris: User, tmp_path: Path, settings: Settings
+    ) -> None:
+        shutil.copytree(settings.TEMPLATES_ROOT, tmp_path / "own")
+        (quota,) = cluster._api.list(QUOTA, ready.namespace)
+        name, hard = quota["metadata"]["name"], quota["spec"]["hard"]
+        head = f"apiVersion: v1\nkind: ResourceQuota\nmetadata:\n  name: {name}\n"
+        (tmp_path / "own/isolated/10-quota.yaml").write_text(f"{head}spec:\n  hard:\n    pods: '0'\n")
+        settings.TEMPLATES_ROOT = tmp_path / "own"
+        specs.templates.cache_clear()
+        specs.isolated_templates.cache_clear()
+        isolation.isolate(ready.pk, by=iris, reason="it scans the network")
+        until(ready, lambda sandbox: sandbox.cut_at)
+        (quota,) = cluster._api.list(QUOTA, ready.namespace)
+        assert quota["spec"]["hard"] == {"pods": "0"}
+        assert names(cluster, ready, POLICY) == ["deny-all"]
+        Sandbox.objects.update(inspect_due=True)
+        look(ready)
+        assert "repaired" not in actions(ready), "it is as it should be"
+        isolation.release(ready.pk, by=iris, reason="nothing found")
+        until(ready, is_in(Phase.READY))
+        (quota,) = cluster._api.list(QUOTA, ready.namespace)
+        assert quota["spec"]["hard"] == hard
 
     def test_what_is_put_back_is_taken_away_and_told(self, isolated: Sandbox, cluster: Cluster) -> None:
         cluster.apply(specs.rendered(isolated, cluster).access)

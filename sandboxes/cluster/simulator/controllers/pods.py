@@ -164,18 +164,35 @@ def _running(pod: Json, address: str) -> Json:
 
 
 def _containers(pod: Json, state: Json, *, ready: bool) -> Json:
+    before = {entry["name"]: entry for entry in pod["status"].get("containerStatuses") or ()}
     statuses = [
         {
+            **_instance(pod, c["name"], before.get(c["name"]) or {}, state),
             "name": c["name"],
             "image": c["image"],
             "ready": ready,
             "started": ready,
-            "restartCount": 0,
-            "state": state,
         }
         for c in pod["spec"]["containers"]
     ]
     return {"containerStatuses": statuses}
+
+
+def _instance(pod: Json, name: str, old: Json, state: Json) -> Json:
+    """Which start of the container this is: one that ran and does not is remembered as the last."""
+    count, last, known = old.get("restartCount", 0), old.get("lastState") or {}, old.get("containerID")
+    was = old.get("state", {}).get("running")
+    if was and "waiting" in state:
+        killed = {"exitCode": 137, "reason": "Error", "startedAt": was["startedAt"]}
+        last = {"terminated": {**killed, "finishedAt": timestamp(), "containerID": known}}
+    if "waiting" not in state:
+        if known and not was:  # it is started anew
+            count += 1
+        known = f"simulated://{pod['metadata']['uid']}-{name}-{count}"
+    if "terminated" in state:
+        state = {"terminated": {**state["terminated"], "containerID": known}}
+    found = {"restartCount": count, "state": state, "lastState": last}
+    return {**found, "containerID": known} if known else found
 
 
 def _runs(status: Json) -> bool:
