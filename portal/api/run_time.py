@@ -17,7 +17,7 @@ from sandboxes.index.policy.facts import Ecosystem
 from sandboxes.lifecycle import bait, honeytokens
 from sandboxes.lifecycle.models import HoneytokenUse
 from sandboxes.usage import run_time, wanting
-from sandboxes.usage.models import Inventory
+from sandboxes.usage.models import Connection, Inventory
 
 router = Router(tags=["sandboxes"])
 see = Bearer(Permission.REQUEST_SANDBOX, Permission.SEE_ALL_SANDBOXES)
@@ -63,15 +63,20 @@ class BeforeOut(Output):
 
 
 class AttemptOut(Output):
-    """A connection that the egress proxy refused, and what was downloaded in the ten minutes before it.
+    """A connection that was not let out, and what was downloaded in the ten minutes before it.
 
-    `repeats` counts attempts like it that got no row of their own.
+    `source`: who says so, the egress proxy ("proxy") or the cluster's policy logs ("policy"). `repeats` counts
+    attempts like it that got no row of their own; `last_at` is when the last of them was, if that is known.
     """
 
     id: int
     at: datetime
+    last_at: datetime | None
+    source: str
     host: str
+    address: str
     port: int
+    protocol: str
     reason: str
     repeats: int
     before: list[BeforeOut]
@@ -128,7 +133,7 @@ def list_run_time(
 def list_attempts(
     request: ApiRequest, sandbox_id: int, page: Query[NewestFirst], response: HttpResponse
 ) -> list[AttemptOut]:
-    """Attempts to get out that were refused, each with the packages that came before it, the newest first."""
+    """Attempts to get out that were refused or dropped, with the packages that came before each, the newest first."""
     sandbox = sandbox_for(request.auth, sandbox_id)
     found = run_time.denied(sandbox, before=page.before, limit=page.limit + 1)
     if len(found) > page.limit:
@@ -184,8 +189,12 @@ def _attempt(one: run_time.Attempt) -> AttemptOut:
     return AttemptOut(
         id=row.pk,
         at=row.at,
+        last_at=row.seen_at if row.source == Connection.POLICY else None,
+        source=row.source,
         host=row.host,
+        address=row.address,
         port=row.port,
+        protocol=row.protocol,
         reason=row.reason,
         repeats=row.repeats,
         before=before,

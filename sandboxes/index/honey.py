@@ -1,4 +1,5 @@
 """The endpoint that planted credentials point at: anything is answered with 403, and their use is written down.
+SSH comes here too (`ssh.py`), where no key is accepted.
 
 Anybody may ask, so a request costs nothing unless it holds what looks like one of ours; then it costs one
 statement, and of each token no more than `_ROWS` uses become rows. What a request shows is compared by its
@@ -18,7 +19,7 @@ from aiohttp import web
 
 from sandboxes.index.credentials import credentials_of
 from sandboxes.index.database import Database
-from sandboxes.lifecycle.bait_shape import AWS_PATTERN, PYPI_PATTERN, TAG_PATTERN
+from sandboxes.lifecycle.bait_shape import AWS_PATTERN, PYPI_PATTERN, TAG_PATTERN, USER, ssh_tag
 
 _ROWS: Final = 100  # uses of one token that become rows; the rest is counted
 _BODY: Final = 64 * 1024  # bytes of it that are looked through
@@ -26,6 +27,7 @@ _PATIENCE: Final = 5.0  # seconds for that
 _MOST: Final = 20  # tokens that are looked up of one request
 _SHOWN: Final = re.compile(f"{AWS_PATTERN}|{PYPI_PATTERN}")
 _TAG: Final = re.compile(TAG_PATTERN)
+_SSH: Final = "SSH"  # the method of a use by SSH
 
 # What was shown, and in whose sandbox: by the index token that came along, else by the address that was asked.
 _USE = """
@@ -35,8 +37,8 @@ WITH visitor AS (
     SELECT id, sandbox_id, kind FROM lifecycle_honeytoken WHERE digest = %(tag)s
 ), shown AS (
     SELECT id FROM lifecycle_honeytoken WHERE digest = ANY(%(shown)s)
-    UNION SELECT id FROM place WHERE kind = 'ssh' OR NOT EXISTS (
-        SELECT FROM lifecycle_honeytoken WHERE digest = ANY(%(shown)s))
+    UNION SELECT id FROM place WHERE %(alone)s AND (kind = 'ssh' OR NOT EXISTS (
+        SELECT FROM lifecycle_honeytoken WHERE digest = ANY(%(shown)s)))
 ), counted AS (
     UPDATE lifecycle_honeytoken t SET uses = t.uses + 1, used_at = now()
     FROM (SELECT id FROM lifecycle_honeytoken WHERE id IN (SELECT id FROM shown) ORDER BY id FOR UPDATE) AS l
@@ -63,6 +65,30 @@ class Honey:
         if tag or shown:
             await self._database.rows(_USE, _values(request, tag, shown))
         return web.Response(status=403, text="Forbidden\n", headers={"Cache-Control": "no-store"})
+
+    async def knocked(self, user: str, key: bytes, *, version: str, address: str) -> bool:
+        """Somebody came by SSH: as whom, and with which public key (RFC 4253, 6.6) if any. Whether it is ours.
+
+        The user's name that was planted stands for the endpoint's address. Raises `UnavailableError`.
+        """
+        tag = user.removeprefix(USER)
+        tag = tag if _TAG.fullmatch(tag) else ""
+        if not tag and not key:
+            return False
+        values = {
+            "name": "",
+            "token": "",
+            "tag": _digest(tag) if tag else "",
+            "shown": [_digest(ssh_tag(key))] if key else [],
+            "alone": not key,  # one that comes with keys of others may still have ours: it tells the name last
+            "method": _SSH,
+            "path": _storable(user.replace(tag, "…") if tag else user, 200),
+            "agent": _storable(version, 200),
+            "address": address[:45],
+            "rows": _ROWS,
+        }
+        used = await self._database.rows(f"{_USE} RETURNING token_id", values)
+        return bool(used)
 
 
 async def _shown(request: web.Request) -> list[str]:
@@ -101,6 +127,7 @@ def _values(request: web.Request, tag: str, shown: list[str]) -> dict[str, objec
         "token": visitor.digest if visitor else "",
         "tag": _digest(tag) if tag else "",
         "shown": [_digest(each) for each in shown],
+        "alone": True,  # the address that was asked is a use, if nothing else was shown
         "method": _storable(request.method, 20),
         "path": _storable(request.path.replace(tag, "…") if tag else request.path, 200),
         "agent": _storable(request.headers.get("User-Agent", ""), 200),

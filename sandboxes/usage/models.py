@@ -4,6 +4,8 @@ Rows are written by the index process with plain SQL (`sandboxes.index`); the
 models give the tables, the migrations and the reads.
 """
 
+from typing import ClassVar
+
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
@@ -122,11 +124,17 @@ class FetchBatch(models.Model):
 class Connection(models.Model):
     """One connection asked of the egress proxy, allowed or refused. An allowed one is written before it opens.
 
-    Refused attempts of a loop are one row that counts (`repeats`); see `sandboxes.index.egress.records`.
+    Refused attempts of a loop are one row that counts (`repeats`); see `sandboxes.index.egress.records`. What
+    a network policy dropped, by the cluster's own logs, is a refused one of another source: `policy_logs`.
     Not digested into the ledger as fetches are; the exception that allowed it is in there.
     """
 
+    PROXY: ClassVar = "proxy"
+    POLICY: ClassVar = "policy"
+
     sandbox = models.ForeignKey(Sandbox, on_delete=models.PROTECT, related_name="connections")
+    source = models.CharField(max_length=10, default=PROXY, db_default=PROXY)  # who saw it
+    protocol = models.CharField(max_length=10, default="tcp", db_default="tcp")
     at = models.DateTimeField(default=timezone.now, db_default=Now())
     host = models.CharField(max_length=253)  # as asked for
     port = models.PositiveIntegerField()
@@ -136,7 +144,9 @@ class Connection(models.Model):
     repeats = models.PositiveIntegerField(default=0)  # refused ones like it that got no row of their own
     bytes_up = models.BigIntegerField(default=0)  # from the sandbox
     bytes_down = models.BigIntegerField(default=0)
-    seen_at = models.DateTimeField(null=True)  # when the proxy last said that it is open
+    seen_at = models.DateTimeField(
+        null=True
+    )  # when the proxy last said that it is open; a policy's: the last of its repeats
     ended_at = models.DateTimeField(null=True)
     seconds = models.FloatField(default=0)
 
@@ -145,6 +155,11 @@ class Connection(models.Model):
             models.Index(fields=["sandbox", "-id"], name="connection_newest"),
             models.Index(
                 fields=["sandbox", "-at"], name="connection_refused", condition=models.Q(allowed=False)
+            ),
+            models.Index(
+                fields=["sandbox", "-seen_at"],
+                name="connection_dropped",
+                condition=models.Q(source="policy"),
             ),
             models.Index(
                 fields=["seen_at"],

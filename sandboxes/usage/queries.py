@@ -32,7 +32,7 @@ def installs(sandbox: Sandbox) -> QuerySet[Install]:
 
 def connections(sandbox: Sandbox) -> QuerySet[Connection]:
     """What this sandbox asked of the egress proxy, newest first."""
-    return Connection.objects.filter(sandbox=sandbox).order_by("-id")
+    return Connection.objects.filter(sandbox=sandbox, source=Connection.PROXY).order_by("-id")
 
 
 def refused(sandbox: Sandbox) -> QuerySet[Fetch]:

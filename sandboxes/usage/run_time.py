@@ -1,12 +1,17 @@
 """What scanning misses: downloads while something runs, and attempts to get out after something was installed.
 
-A download is *late* when no installer asked for it, or when an installer did after the workspace had
-installed what its profile brings. The owner's own `pip install` looks like the latter, so each says which
-of the two it is: the first is rare, the second is to be read with the person who sat there in mind. Of a
-profile that brings no packages, nobody but the owner installs anything: there only the first is told.
+A download is *late* when no installer asked for it, or when an installer did after the workspace's own
+install steps. The owner's own `pip install` looks like the latter, so each says which of the two it is: the
+first is rare, the second is to be read with the person who sat there in mind.
 
-When the workspace's own installing ended, the workspace does not say. It is taken to be the first pause of
-`PAUSE` among the files that were asked for since the sandbox opened, or `LONGEST_SETUP`, whichever comes first.
+A workspace's own step says that it is one: pip repeats what `PIP_USER_AGENT_USER_DATA` holds in each request, and
+`OWN` there marks it. The standard workspace does so, and any other may. The steps end with the last request so
+marked in the `LONGEST_SETUP` after the first: a program that marks its own gains no more than that. Where nothing
+is marked and the profile brings packages (an older workspace, another installer), the end is taken to be the
+first pause of `PAUSE` among the files that were asked for since the sandbox opened, or `LONGEST_SETUP`. Where
+there is neither, nobody but the owner installs anything, and only the first kind is told: a `pip install` that
+somebody typed a day later tells nothing.
+
 What was received before, and is fetched again as after waking up, is not late.
 
 Everything is read newest first by an index that holds hardly more than what is looked for; what is joined to a
@@ -30,6 +35,7 @@ from sandboxes.usage.models import Connection, Fetch, Install
 WINDOW: Final = timedelta(minutes=10)  # that a download or an attempt is looked back from
 PAUSE: Final = timedelta(minutes=2)
 LONGEST_SETUP: Final = timedelta(minutes=30)
+OWN: Final = "petridish-setup"  # as in `k8s-templates/sandbox/40-workspace.yaml`
 RECENT: Final = timedelta(days=1)  # that the list of sandboxes counts
 MOST_COUNTED: Final = 1000  # a sandbox: beyond it, more makes no difference
 MOST_BEFORE: Final = 5  # packages named before one attempt
@@ -104,7 +110,7 @@ def downloads(
     sandbox: Sandbox, packages: Sequence[str], *, before: int | None = None, limit: int = 50
 ) -> list[Late]:
     """Downloads at run time numbered below `before`, newest first; `packages` are those of the sandbox's profile."""
-    settled_at = settled(sandbox) if packages else None
+    settled_at = settled(sandbox, brings=bool(packages))
     rows = Fetch.objects.filter(sandbox=sandbox).order_by("-id")
     if before is not None:
         rows = rows.filter(pk__lt=before)
@@ -166,18 +172,38 @@ WHERE next IS NULL OR next - at > %(pause)s OR next - first > %(longest)s
 ORDER BY at LIMIT 1"""
 
 
-def settled(sandbox: Sandbox) -> datetime | None:
-    """When the workspace's own installing ended; None while it has not begun, or may still go on."""
+# The same, where it says which requests are its own: pip's JSON, with its keys in order and no spaces.
+_SETTLED_MARKED = """
+SELECT max(at) FROM (
+    SELECT at, min(at) OVER () AS first FROM (
+        SELECT at, user_agent FROM usage_fetch WHERE sandbox_id = %(sandbox)s AND kind = 'file'
+        ORDER BY at LIMIT %(most)s
+    ) AS files
+    WHERE position(%(mark)s IN user_agent) > 0
+) AS own
+WHERE at - first <= %(longest)s"""
+
+
+def settled(sandbox: Sandbox, *, brings: bool = True) -> datetime | None:
+    """When the workspace's own installing ended; None while it has not begun, or may still go on.
+
+    `brings`: its profile has packages, so that it installs something whether or not it says so.
+    """
     values: dict[str, Any] = {
         "sandbox": sandbox.pk,
         "most": _SETUP_FILES,
         "pause": PAUSE,
         "longest": LONGEST_SETUP,
+        "mark": f'"user_data":"{OWN}"',
     }
     with connection.cursor() as cursor:
-        cursor.execute(_SETTLED, values)
+        cursor.execute(_SETTLED_MARKED, values)
         row = cursor.fetchone()
-    return row[0] if row and clock.now() - row[0] > PAUSE else None
+        if brings and (row is None or row[0] is None):
+            cursor.execute(_SETTLED, values)
+            row = cursor.fetchone()
+    last = row[0] if row else None
+    return last if last is not None and clock.now() - last > PAUSE else None
 
 
 def _first_received(rows: QuerySet[Fetch], after: datetime) -> QuerySet[Fetch]:

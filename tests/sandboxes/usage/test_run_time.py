@@ -1,5 +1,8 @@
 """Downloads at run time, and attempts to get out with what came before them."""
 
+import os
+import subprocess
+import sys
 from datetime import datetime, timedelta
 
 import pytest
@@ -11,6 +14,7 @@ from sandboxes.lifecycle.models import Sandbox
 from sandboxes.usage import run_time
 from sandboxes.usage.models import Connection, Fetch, Install
 from sandboxes.usage.run_time import How, Why
+from tests.simulator import ROOT
 
 START = timezone.now() - timedelta(hours=8)
 PACKAGES = ("pandas",)
@@ -127,6 +131,64 @@ def test_an_installer_after_the_workspaces_own_installs(mine: Sandbox) -> None:
     [one] = run_time.downloads(mine, PACKAGES)
     assert (one.fetch, one.why) == (later, Why.AFTER_SETUP)
     assert run_time.downloads(mine, ()) == []
+
+
+# A real header of pip's, with what the workspace puts into it and what pip leaves out otherwise.
+PIP = (
+    'pip/26.3 {"ci":null,"cpu":"x86_64","implementation":{"name":"CPython","version":"3.13.1"},'
+    '"installer":{"name":"pip","version":"26.3"},"python":"3.13.1","system":{"name":"Linux"}'
+)
+OWN = PIP + ',"user_data":"petridish-setup"}'
+
+
+def own(sandbox: Sandbox, at: float, project: str) -> Fetch:
+    """A file that the workspace's own step installs."""
+    row = got(sandbox, at, project)
+    Fetch.objects.filter(pk=row.pk).update(user_agent=OWN)
+    return row
+
+
+def test_a_step_that_says_so_is_the_workspaces_own(mine: Sandbox) -> None:
+    """However long a file takes, and whatever the profile brings."""
+    own(mine, 0, "torch")
+    typed = got(mine, 4, "six")
+    own(mine, 9, "numpy")
+    later = got(mine, 60, "rich")
+    assert run_time.settled(mine) == minute(9)
+    for packages in (PACKAGES, ()):
+        assert [(one.fetch, one.why) for one in run_time.downloads(mine, packages)] == [
+            (later, Why.AFTER_SETUP)
+        ]
+    assert typed.pk < later.pk
+
+
+def test_a_program_that_marks_its_own_gains_half_an_hour(mine: Sandbox) -> None:
+    own(mine, 0, "torch")
+    own(mine, 29, "numpy")
+    forged = own(mine, 31, "stage")
+    assert [one.fetch for one in run_time.downloads(mine, ())] == [forged]
+
+
+def test_what_somebody_types_where_nothing_installs_itself_tells_nothing(mine: Sandbox) -> None:
+    got(mine, 0, "pandas")
+    got(mine, 400, "six")
+    assert run_time.settled(mine, brings=False) is None
+    assert run_time.downloads(mine, ()) == []
+
+
+def test_pip_says_what_the_workspace_told_it() -> None:
+    template = (ROOT / "k8s-templates" / "sandbox" / "40-workspace.yaml").read_text()
+    name, _, value = next(word for word in template.split() if word.startswith("PIP_USER")).partition("=")
+    code = "from pip._internal.network.session import user_agent; print(user_agent())"
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, name: value},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f'"user_data":"{run_time.OWN}"' in said.stdout
+    assert len(said.stdout) < 1000  # of which the index keeps so much
 
 
 def test_what_is_fetched_again_after_waking_up_is_not_late(mine: Sandbox) -> None:
