@@ -1,16 +1,16 @@
 """Who is exposed, over millions of installs; embedded PostgreSQL, nothing shared.
 
-    .venv/bin/python -m bench.screening.exposure [--rows 1000000] [--live 100]
+    .venv/bin/python -m bench.screening.exposure [--rows 10000000] [--live 100]
 
-The aim is stated for 10,000,000 rows: that takes some 4 GB of disk and several minutes to write, so the
-default is a tenth. Installs are written by SQL: 20,000 projects, a few of them in every second sandbox and most
-of them rarely, up to 40 versions each, fifty files a sandbox. `--live` sandboxes are ready and have a
-release of their own, `malware 1.0`; some past ones had it too.
+Ten million rows take some 6 GB of disk while it runs, and minutes to write (see `bench.screening.history`).
+`--live` sandboxes are ready; these and as many past ones have a release of their own, `malware 1.0`.
 
-Measured: an advisory about that release, from its record to exposures found, and to each live sandbox
-isolated in its row (what the cluster does after that is `bench.ready`'s to measure); the answer of the API about it;
-an advisory about one version of the project that most have; one about all of its versions; its withdrawal;
-and how many installs a second are held against what is known when they come.
+Measured, for an advisory about that release, one about one version of the project that most have, and one about
+all of its versions: from the record to the exposures of live sandboxes found, which is what is urgent; the
+same for past ones, which another worker does meanwhile; the first page of the API's answer with each of its
+filters, the totals and the timeline, slowest of all; the first block of the CSV. Then: isolating, in their rows (what
+follows on the cluster is `bench.screening.reaction`'s to measure); a withdrawal; and how many installs
+a second are held against what is known when they come.
 """
 
 import argparse
@@ -18,44 +18,32 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
+from bench.screening import history
 from bench.world import installation, load, say
 
-_SANDBOXES = """
-    INSERT INTO lifecycle_sandbox (name, namespace, namespace_uid, cluster, simulated, owner_id, department,
-        profile, data_class, tools, spec_hash, index_token_digest, tokens_revoked, phase, lease, end_reason,
-        failure, last_error, attempts, cpu_millis, memory_mib, gpus, charged, teardown, inspect_due, observed,
-        found, isolation_reason, blocker, hold_reason, next_check_at, ready_at)
-    SELECT 'b-' || n, 'b-' || n, '', 'simulated', true, %(owner)s, 'bench', 'python', 'public', '[]', '', '', 0,
-        CASE WHEN n <= %(live)s THEN 'ready' ELSE 'ended' END, interval '1 day', '', '', '', 0, 0, 0, 0, false,
-        '{}', false, '', '[]', '', '', '', NULL, now()
-    FROM generate_series(1, %(sandboxes)s) AS n
-"""
-_INSTALLS = """
-    INSERT INTO usage_install (sandbox_id, at, ecosystem, project, version, filename, sha256, size, client)
-    SELECT sandbox, now() - interval '30 days', 'pypi', 'project-' || project, version, 'p' || project || '-' ||
-        version || '-py3-none-any.whl', lpad(to_hex(n), 64, '0'), 1000, 'pip 26.3'
-    FROM (
-        SELECT n, %(first)s + n %% %(sandboxes)s AS sandbox,
-               floor(20000 * power(random(), 4))::int AS project,
-               '1.' || floor(40 * power(random(), 2))::int AS version
-        FROM generate_series(%(start)s, %(end)s) AS n
-    ) AS drawn
-    ON CONFLICT DO NOTHING
-"""
-_MALWARE = """
+_MALWARE: Final = """
     INSERT INTO usage_install (sandbox_id, at, ecosystem, project, version, filename, sha256, size, client)
     SELECT id, now() - interval '1 day', 'pypi', 'malware', '1.0', 'malware-1.0-py3-none-any.whl',
         repeat('f', 64), 1000, 'pip 26.3'
-    FROM lifecycle_sandbox ORDER BY id LIMIT %s
+    FROM lifecycle_sandbox ORDER BY id DESC LIMIT %s
 """
-_STEP = 500_000
+_FILTERS: Final[list[dict[str, bool]]] = [
+    {},
+    {"live": True},
+    {"live": False},
+    {"is_open": True, "live": True},
+    {"is_open": True, "live": False},
+    {"is_open": False},
+]
+_PAGE: Final = 51
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--live", type=int, default=100)
     options = parser.parse_args()
     with installation():
@@ -65,21 +53,18 @@ def main() -> int:
 def run(options: argparse.Namespace) -> int:
     say(load())
     _write(options.rows, options.live)
-    from sandboxes.screening import exposures
-
-    popular = "project-0"
     _put("MAL-1", "malware", versions=["1.0"])
-    _find("found: a release of few")
-    _timed("acted: isolated in their rows", exposures.act)
-    _timed("answer: the page's first rows", lambda: _answer("MAL-1"))
-    _put("GHSA-1", popular, versions=["1.7"])
-    _find("found: one version of the most used")
-    _timed("answer: the page's first rows", lambda: _answer("GHSA-1"))
-    _put("GHSA-2", popular, ranges=True)
-    _find("found: all versions of the most used")
-    _timed("answer: the page's first rows", lambda: _answer("GHSA-2"))
+    _find("a release of few")
+    _answers("MAL-1")
+    _put("GHSA-1", history.POPULAR, versions=["1.7"])
+    _find("one version of the most used")
+    _answers("GHSA-1")
+    _put("GHSA-2", history.POPULAR, ranges=True)
+    _find("all versions of the most used")
+    _answers("GHSA-2")
+    _act()
     _put("MAL-1", "malware", versions=["1.0"], withdrawn="2026-02-01T00:00:00Z")
-    _find("closed: withdrawn")
+    _find("withdrawn")
     _catch_up(min(options.rows, 200_000))
     say(load())
     return 0
@@ -87,29 +72,23 @@ def run(options: argparse.Namespace) -> int:
 
 def _write(rows: int, live: int) -> None:
     from django.db import connection
+    from django.db.models import Max
 
     from portal.accounts.models import User
     from sandboxes.screening.models import Progress
+    from sandboxes.usage.models import Install
 
-    owner = User.objects.get(username="bench").pk
-    sandboxes = max(rows // 50, live)
     start = time.perf_counter()
+    written = history.write(rows, live=live, owner=User.objects.get(username="bench").pk)
     with connection.cursor() as cursor:
-        cursor.execute(_SANDBOXES, {"owner": owner, "live": live, "sandboxes": sandboxes})
-        cursor.execute("SELECT min(id) FROM lifecycle_sandbox")
-        first = cursor.fetchone()[0]
-        for begin in range(1, rows + 1, _STEP):
-            numbers = {"start": begin, "end": min(begin + _STEP - 1, rows)}
-            cursor.execute(_INSTALLS, {"first": first, "sandboxes": sandboxes, **numbers})
         cursor.execute(_MALWARE, [2 * live])
-        cursor.execute("VACUUM ANALYZE usage_install")
-        cursor.execute("ANALYZE lifecycle_sandbox")
-        cursor.execute("SELECT count(*), max(id), pg_relation_size('install_version') FROM usage_install")
-        count, last, size = cursor.fetchone()
-    Progress.objects.create(pk=1, install=last)
+        cursor.execute("SELECT pg_total_relation_size('usage_install')")
+        (size,) = cursor.fetchone()
+    Progress.objects.update(install=Install.objects.aggregate(last=Max("pk"))["last"])
     seconds = time.perf_counter() - start
     say(
-        f"{count} installs in {sandboxes} sandboxes, written in {seconds:.0f} s; the index takes {size >> 20} MiB"
+        f"{written.installs} installs in {written.sandboxes} sandboxes, {live} of them live, written in "
+        f"{seconds:.0f} s, {size >> 20} MiB with all indexes"
     )
 
 
@@ -134,17 +113,50 @@ def _put(
 
 
 def _find(what: str) -> None:
+    """In the order of the worker: malware or not, the live, then the past."""
     from sandboxes.screening import matching_installs, reactions
 
-    outcome = _timed(what, lambda: matching_installs.next_changes(reactions.all_of()))
-    if outcome is not None:
+    def live() -> Any:
+        now = reactions.all_of()
+        return matching_installs.next_live(now, malicious=True) or matching_installs.next_live(
+            now, malicious=False
+        )
+
+    say(f"{what}:")
+    for name, look in (("live", live), ("past", lambda: matching_installs.next_past(reactions.all_of()))):
+        outcome = _timed(f"found, {name}", look)
         say(f"{'':>36}  {len(outcome.found)} found, {len(outcome.closed)} closed")
 
 
-def _answer(advisory: str) -> int:
+def _answers(advisory: str) -> None:
     from portal.reports import exposure
 
-    return len(list(exposure.lines(exposure.exposures(advisory=advisory)[:50])))
+    row = exposure.advisory_of(advisory)
+    slowest = max(
+        (_seconds(partial(_page, advisory, **each)), ", ".join(f"{k}={v}" for k, v in each.items()) or "all")
+        for each in _FILTERS
+    )
+    say(f"{'first page, slowest filter':>36}: {slowest[0] * 1000:8.0f} ms ({slowest[1]})")
+    _timed("totals", lambda: exposure.totals(row))
+    _timed("timeline", lambda: exposure.timeline(row))
+    rows = exposure.exposures(advisory=advisory)
+    _timed("first block of the CSV", lambda: next(iter(exposure.download(rows, "exposures.csv"))))
+
+
+def _page(advisory: str, **filters: bool) -> int:
+    from portal.reports import exposure
+
+    return len(list(exposure.lines(exposure.exposures(advisory=advisory, **filters)[:_PAGE])))
+
+
+def _act() -> None:
+    from sandboxes.lifecycle.models import Sandbox
+    from sandboxes.lifecycle.phases import Phase
+    from sandboxes.screening import exposures
+
+    seconds = _seconds(exposures.expose)
+    isolated = Sandbox.objects.filter(phase=Phase.ISOLATED).count()
+    say(f"all live ones acted on, {isolated} isolated in their rows: {seconds:.1f} s")
 
 
 def _catch_up(number: int) -> None:
@@ -172,6 +184,12 @@ def _timed[T](what: str, work: Callable[[], T]) -> T:
         result = work()
     say(f"{what:>36}: {(time.perf_counter() - start) * 1000:8.0f} ms")
     return result
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from sandboxes.index.recorder import Recorder
 from sandboxes.index.returns import Returns
 from sandboxes.index.routes import Routes
 from sandboxes.index.screening.jobs import Jobs
+from sandboxes.index.ssh_door import Door
 from sandboxes.index.storage.leases import Leases
 from sandboxes.index.store import Store
 from sandboxes.index.tally import Tally
@@ -37,6 +38,7 @@ from sandboxes.index.upstreams import Upstreams
 from sandboxes.index.wheel_origin import WheelOrigin
 
 QUICK = web.AppKey("quick", Quick)
+DOOR = web.AppKey("door", Door)
 
 
 async def make_app(config: Config, gate: Gate | None = None) -> web.Application:
@@ -87,8 +89,10 @@ async def make_app(config: Config, gate: Gate | None = None) -> web.Application:
     app = web.Application(middlewares=[problems])
     app.add_routes(Routes(gate, answers, Provenances(projects, judge, upstream), database).table())
     app.add_routes(npm.table(gate))
-    app.add_routes(Honey(database).table())
+    honey = Honey(database)
+    app.add_routes(honey.table())
     app.add_routes(OsvApi(gate, database).table())
     app.cleanup_ctx.append(opened)
     app[QUICK] = quick
+    app[DOOR] = Door(honey)
     return app

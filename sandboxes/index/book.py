@@ -23,7 +23,7 @@ from sandboxes.index.listener import Listener
 from sandboxes.index.once import Once
 from sandboxes.index.rulebook import Rulebook
 from sandboxes.screening import lookup
-from sandboxes.screening.words import Screening
+from sandboxes.screening.standing import Standing
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +32,6 @@ _STALE = 10.0  # seconds; a change is to hold everywhere within 5, so twice that
 
 _EPOCHS = "SELECT topic, number FROM index_epoch ORDER BY topic"
 
-
-# What a person has to look at, or said no to; of all other bytes nothing is known that could refuse them.
-_VERDICTS = "SELECT sha256, state FROM screening_verdict WHERE state IN ('held', 'blocked')"
 _VERDICTS_TABLE = "screening_verdict"
 _ADVICE_TABLES = ("screening_advisory", "screening_affected")
 
@@ -45,7 +42,7 @@ class Edition:
 
     rules: Rulebook
     advice: Hashable
-    verdicts: dict[str, Screening]  # by sha256: held and blocked
+    verdicts: dict[str, Standing]  # by sha256: bytes that are held or blocked under some name
     verdicts_key: Hashable  # which of those; what passed changes nothing that a page shows
 
 
@@ -104,11 +101,11 @@ class Book:
         edition = Edition(rules, advice, verdicts, verdicts_key)
         return was if was == edition else edition  # the same object as long as it says the same
 
-    async def _verdicts(self, was: Edition | None, number: Hashable) -> tuple[dict[str, Screening], Hashable]:
+    async def _verdicts(self, was: Edition | None, number: Hashable) -> tuple[dict[str, Standing], Hashable]:
         """With a key that stays while they do: of each file that passes a row is written too."""
         if was is not None and self._verdicts_number == number:
             return was.verdicts, was.verdicts_key
-        verdicts = lookup.states(await self._database.rows(_VERDICTS, {}))
+        verdicts = lookup.standings(await self._database.rows(lookup.AGAINST, {}))
         self._verdicts_number = number
         if was is not None and was.verdicts == verdicts:
             return was.verdicts, was.verdicts_key

@@ -1,4 +1,7 @@
-"""A client's connection: aiohttp's, which looks first whether what came was answered a moment ago (`quick.py`)."""
+"""A client's connection: aiohttp's, which looks first whether what came was answered a moment ago (`quick.py`).
+
+One that begins as SSH does is not HTTP at all: it belongs to `ssh_door.py`.
+"""
 
 import asyncio
 import re
@@ -14,6 +17,7 @@ from sandboxes.index.connections import Connections
 from sandboxes.index.outgoing import Outgoing
 from sandboxes.index.problems import unreadable
 from sandboxes.index.quick import Quick
+from sandboxes.index.ssh_door import GREETING, TIME, Door, Visit
 
 _LONGEST_HEAD: Final = 4096
 # What makes more of a connection than one head after the other: a body above all, whose bytes are no head.
@@ -22,15 +26,27 @@ _END: Final = b"\r\n\r\n"
 
 
 class Connection(RequestHandler):
-    __slots__ = ("_connections", "_last", "_outgoing", "_quick", "_simple", "address", "head", "head_since")
+    __slots__ = (
+        *("_connections", "_door", "_first", "_last", "_outgoing", "_quick", "_simple", "_visit"),
+        *("address", "head", "head_since"),
+    )
 
     def __init__(
-        self, quick: Quick, connections: Connections, server: web.Server, address: str, **settings: Any
+        self,
+        quick: Quick,
+        door: Door,
+        connections: Connections,
+        server: web.Server,
+        address: str,
+        **settings: Any,
     ) -> None:
         super().__init__(server, **settings)
         self.address = address
         self._outgoing = Outgoing()
         self._quick = quick
+        self._door = door
+        self._first = True  # until anything arrived
+        self._visit: Visit | None = None
         self._connections = connections
         self._simple = True  # until something else than one whole head arrived at once
         self._last = 0.0  # on the loop's clock: when something arrived last
@@ -45,9 +61,16 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
         self._connections.closed(self)
+        if self._visit is not None:
+            self._visit.lost(exc)
+            self._visit = None
 
     def data_received(self, data: bytes) -> None:
         self._last = self._loop.time()
+        if self._visit is not None or (self._first and data.startswith(GREETING)):
+            self._speak_ssh(data)
+            return
+        self._first = False
         self._simple = self._simple and self._is_one_head(data)
         self.head = b""
         if self._simple and (transport := self._idle()) is not None:
@@ -63,6 +86,16 @@ class Connection(RequestHandler):
             self.head_since = None
         elif self.head_since is None:
             self.head_since = self._last
+
+    def _speak_ssh(self, data: bytes) -> None:
+        transport = self.transport
+        if self._visit is None and transport is not None:
+            self._visit = self._door.enter(transport)
+            self.head_since = self._last + TIME  # as if its head came then: it has so much longer
+        if self._visit is None:
+            self.end()
+        else:
+            self._visit.received(data)
 
     @property
     def waiting_since(self) -> float | None:

@@ -84,9 +84,9 @@ class Judge:
         edition = await self._book.current()
         policy = edition.rules.ruling(subject, self.ecosystem, stated.project).policy
         knowledge = await self._advisor.about(edition, self.ecosystem, stated.project)
-        file = knowledge.informed(self._candidate(stated), stated.replaces)
+        file = knowledge.informed(self._candidate(stated), stated.replaces, screened=policy.screened)
         if policy.screened:
-            file = changed(file, screening=await self._advisor.screening_of(file.sha256))
+            file = changed(file, screening=await self._advisor.screening_of(file))
         return decide(file, policy, _now())
 
     async def check(self, subject: Subject, stated: Stated) -> bool:

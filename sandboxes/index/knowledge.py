@@ -12,6 +12,7 @@ from sandboxes.index.lru import Lru
 from sandboxes.index.policy.facts import Candidate, Ecosystem, Screening
 from sandboxes.screening import lookup
 from sandboxes.screening.matching import ProjectAdvisories
+from sandboxes.screening.standing import Name, Standing
 
 type _Key = tuple[Hashable, Ecosystem, str]
 
@@ -22,17 +23,18 @@ class Knowledge:
 
     key: Hashable = None
     advisories: ProjectAdvisories | None = None
-    verdicts: Mapping[str, Screening] | None = None
+    verdicts: Mapping[str, Standing] | None = None  # by sha256
 
     @property
     def advised(self) -> bool:
         return self.advisories is not None
 
-    def informed(self, file: Candidate, replaces: str) -> Candidate:
-        """`replaces`: the version that the file's is to take the place of, "" if none."""
-        screening = self.verdicts.get(file.sha256) if self.verdicts else None
-        if screening is not None:
-            file = replace(file, screening=screening)
+    def informed(self, file: Candidate, replaces: str, *, screened: bool) -> Candidate:
+        """`replaces`: the version that the file's is to take the place of, "" if none; `screened`: whether policy
+        has every file screened first."""
+        standing = self.verdicts.get(file.sha256) if self.verdicts else None
+        if standing is not None:
+            file = replace(file, screening=standing.of(_name(file), screened=screened))
         if self.advisories is None:
             return file
         fixes = self.advisories.fixed_by(file.version, replaces) if replaces else ()
@@ -54,12 +56,17 @@ class Advisor:
         self._found.put(key, found, weight)
         return Knowledge((edition.advice, edition.verdicts_key), found[0], edition.verdicts)
 
-    async def screening_of(self, sha256: str) -> Screening:
-        """The newest word on these bytes."""
-        rows = await self._database.rows(lookup.VERDICTS, {"files": [sha256]})
-        return lookup.states(rows).get(sha256, Screening.UNKNOWN)
+    async def screening_of(self, file: Candidate) -> Screening:
+        """The newest word on these bytes under this name, where every file is to be screened first."""
+        rows = await self._database.rows(lookup.VERDICTS, {"files": [file.sha256]})
+        standing = lookup.standings(rows).get(file.sha256)
+        return standing.of(_name(file), screened=True) if standing else Screening.UNKNOWN
 
     async def _look_up(self, ecosystem: Ecosystem, project: str) -> ProjectAdvisories | None:
         values = {"ecosystem": ecosystem.value, "projects": [project]}
         rows = await self._database.rows(lookup.ADVISORIES, values)
         return lookup.known(ecosystem, rows).get(project)
+
+
+def _name(file: Candidate) -> Name:
+    return file.ecosystem.value, file.project, file.filename

@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from sandboxes.index.app import QUICK
+from sandboxes.index.app import DOOR, QUICK
 from sandboxes.index.connection import Connection
 from sandboxes.index.connections import Connections
 
@@ -101,7 +101,13 @@ class Serving:
             if server is None:
                 raise RuntimeError("the application was not set up")
             connection = Connection(
-                self._app[QUICK], self._connections, server, address, loop=loop, access_log=None
+                self._app[QUICK],
+                self._app[DOOR],
+                self._connections,
+                server,
+                address,
+                loop=loop,
+                access_log=None,
             )
             await loop.connect_accepted_socket(lambda: connection, client)
         except OSError as error:

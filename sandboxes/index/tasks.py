@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from sandboxes.index.models import Trouble
 from sandboxes.lifecycle import alarms, clock
-from sandboxes.screening import queries
+from sandboxes.screening import queries, rules
 
 SUBJECT: Final = "index"
 LATE: Final = "screening_late"  # the alarm's kind
@@ -32,6 +32,7 @@ def raise_alarms() -> None:
 @shared_task(name="sandboxes.index.tasks.watch_screening", ignore_result=True)
 def watch_screening() -> None:
     """By the worker: whoever should screen may be what is missing."""
+    rules.check()
     since = queries.waiting_since()
     if since is None or clock.now() - since <= LONGEST:
         alarms.clear(LATE, SUBJECT, by=None)

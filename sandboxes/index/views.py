@@ -113,7 +113,7 @@ def _decisions(
     for file in page.files:
         former = replaces(file, before, debut) if before else ""
         stated = Stated(page.project, file, page.source, former)
-        informed = knowledge.informed(candidate(stated), stated.replaces)
+        informed = knowledge.informed(candidate(stated), stated.replaces, screened=policy.screened)
         found.append((file, decide(informed, policy, now, checks)))
     return found
 

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+RULES = "SCREENING_RULES"  # the variable
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -12,5 +13,5 @@ def data_dir() -> Path:
 
 def rules_folder() -> Path | None:
     """Of YARA rules that the admin added to ours; None: there is none."""
-    folder = os.environ.get("SCREENING_RULES")
+    folder = os.environ.get(RULES)
     return Path(folder).expanduser().resolve() if folder else None

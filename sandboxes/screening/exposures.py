@@ -1,9 +1,10 @@
 """Who has it when something turns out bad, and what is done about it: advisory × installs × sandboxes.
 
 **Finding** looks from both sides, so that nothing falls between them. An advisory that was written left
-a row of `Change` in its own transaction, and is held against all installs there are. An install that
-came since is held against all advisories there are, once its number is final (`usage.services`): one
-that a waiver or policy let through is an exposure too. What was found is written in the transaction
+a row of `Change` in its own transaction, and is held against all installs there are: first those of live
+sandboxes, which are acted on, then those of past ones. An install that came since is held against all advisories
+there are, once its number is final (`usage.services`): one that a waiver or policy let through is an exposure
+too. What was found is written in the transaction
 that takes the work off the list, so a worker that is killed leaves the work where it was.
 
 **Acting** is a transaction for each exposure: what is done, that it was done, and the ledger's entry,
@@ -18,8 +19,9 @@ exposures, and says why. Nothing is deleted, and nothing is released: that is of
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 from django.db import DatabaseError, connection, transaction
@@ -40,53 +42,85 @@ from sandboxes.usage.models import Install
 EXPOSED: Final = "exposed"  # alarms
 UNFOUNDED: Final = "isolation_unfounded"
 MOST_NAMED: Final = 50  # sandboxes in one entry of the ledger
+PORTION: Final = 100  # exposures that are acted on before something more urgent is looked for
 _NAMED_IN_A_REASON: Final = 3  # releases
-_LOCK: Final = 0x6578706F736564  # any constant: it names the lock of the one worker that looks
+# Any two constants: they name the locks of the one worker that looks at the live, and the one at the past.
+_LIVE_LOCK: Final = 0x6578706F736564
+_PAST_LOCK: Final = 0x6578706F736565
 
 logger = logging.getLogger(__name__)
 
 
 def expose() -> bool:
-    """Finds and acts until nothing is left. False: another worker is at it."""
-    with _alone() as ours:
-        if not ours:
+    """Finds and acts until nothing is left. False: another worker is at it.
+
+    One worker looks at the live, another may look at the past meanwhile: that takes what history takes.
+    """
+    with _alone(_LIVE_LOCK) as ours:
+        if ours:
+            look = _Look()
+            while look.next():
+                pass
+            _clear_offers()
+    with _alone(_PAST_LOCK) as ours_too:
+        while ours_too and _find(matching_installs.next_past):
+            pass
+    return ours and ours_too
+
+
+class _Look:
+    """One run: a portion of the most urgent work there is, again and again.
+
+    So malware does not wait for the owners of a thousand sandboxes to be told of a hole.
+    """
+
+    def __init__(self) -> None:
+        self._failed: set[int] = set()  # exposures: tried again by the next run
+        self._unsettled = False  # installs are being written by somebody who takes long: left to the next run
+        self._lanes: list[Callable[[], bool]] = [
+            lambda: self._act([Action.END, Action.ISOLATE]),
+            lambda: _find(partial(matching_installs.next_live, malicious=True)),
+            self._find_in_installs,
+            lambda: self._act([Action.NOTIFY]),
+            lambda: _find(partial(matching_installs.next_live, malicious=False)),
+        ]
+
+    def next(self) -> bool:
+        """False: there is nothing left."""
+        return any(lane() for lane in self._lanes)
+
+    def _act(self, actions: list[Action]) -> bool:
+        rows = Exposure.objects.filter(acted_at=None, closed_at=None, action__in=actions)
+        due = rows.exclude(pk__in=self._failed).order_by("action", "id")
+        portion = list(due.values_list("pk", flat=True)[:PORTION])
+        self._failed.update(number for number in portion if not _act_on(number))
+        return bool(portion)
+
+    def _find_in_installs(self) -> bool:
+        try:
+            return not self._unsettled and _find(matching_installs.next_installs)
+        except TemporaryError as error:
+            logger.warning("New installs are not looked at now: %s", error)
+            self._unsettled = True
             return False
-        act()
-        while _find():
-            act()
-        _clear_offers()
-    return True
 
 
-def _find() -> bool:
-    """One batch, news about old installs first: there may be malware that runs."""
-    try:
-        with transaction.atomic():
-            outcome = matching_installs.next_changes(reactions.all_of())
-            if outcome is None:
-                outcome = matching_installs.next_installs(reactions.all_of())
-            if outcome is not None:
-                _tell(outcome)
-    except TemporaryError as error:
-        logger.warning("New installs are not looked at now: %s", error)
-        return False
+def _find(batch: Callable[[dict[Kind, Action]], Outcome | None]) -> bool:
+    with transaction.atomic():
+        outcome = batch(reactions.all_of())
+        if outcome is not None:
+            _tell(outcome)
     return outcome is not None
 
 
-def act() -> None:
-    """What is still to be done, the hardest first (they are in that order by their names)."""
-    waiting = Exposure.objects.filter(acted_at=None, closed_at=None).order_by("action", "id")
-    for exposure_id in list(waiting.values_list("pk", flat=True)):
-        _act_on(exposure_id)
-
-
-def _act_on(exposure_id: int) -> None:
+def _act_on(exposure_id: int) -> bool:
+    """False: it failed."""
     row = Exposure.objects.filter(pk=exposure_id, acted_at=None, closed_at=None)
     try:
         with transaction.atomic():
             exposure = row.select_for_update(no_key=True, of=("self",)).select_related("advisory").first()
             if exposure is None:
-                return
+                return True
             action = _possible(exposure)
             row.update(acted_at=clock.Now(), action=action, error="")
             _do(exposure, action)
@@ -95,6 +129,8 @@ def _act_on(exposure_id: int) -> None:
     except (PetridishError, DatabaseError) as error:
         logger.exception("Exposure %s is not acted on; it is tried again.", exposure_id)
         row.update(error=str(error)[:1000])
+        return False
+    return True
 
 
 def _possible(exposure: Exposure) -> Action:
@@ -172,7 +208,8 @@ def _summary(advisory_id: str, kind: Kind) -> str:
     live = rows.filter(sandbox__phase__in=LIVE).count()
     past = rows.count() - live
     guess = " Only its range covers what they received: a person has to look." if _is_guess(rows) else ""
-    return f"{advisory_id} ({kind.value}): {live} live and {past} past sandboxes received it.{guess}"
+    who = f"{live} live and {past} past" if past else f"{live} live"  # these come later: nobody says "0 past"
+    return f"{advisory_id} ({kind.value}): {who} sandboxes received it.{guess}"
 
 
 def _is_guess(rows: Any) -> bool:
@@ -218,13 +255,13 @@ def _sandbox(sandbox_id: int) -> str:
 
 
 @contextmanager
-def _alone() -> Iterator[bool]:
+def _alone(lock: int) -> Iterator[bool]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK])
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [lock])
         (taken,) = cursor.fetchone()
     try:
         yield taken
     finally:
         if taken:
             with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [lock])

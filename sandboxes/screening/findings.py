@@ -57,3 +57,4 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     broken: str = ""
     seconds: float = 0.0
     version: int = 0
+    rules: str = ""  # which patterns were looked for: their digest; empty: it did not come to say

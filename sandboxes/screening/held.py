@@ -22,7 +22,7 @@ _RULES: Final = ("held", "screening")
 
 def waiting(text: str = "") -> QuerySet[Verdict]:
     """What is held and nobody decided, the longest waiting first. `text`: of the file's name or the project's."""
-    rows = Verdict.objects.filter(state=Screening.HELD, decision="").order_by("at", "sha256")
+    rows = Verdict.objects.filter(state=Screening.HELD, decision="").order_by("at", "id")
     if text := text.replace("\0", "").strip():
         rows = rows.filter(Q(project__icontains=text) | Q(filename__icontains=text) | Q(sha256=text.lower()))
     return rows
@@ -30,36 +30,37 @@ def waiting(text: str = "") -> QuerySet[Verdict]:
 
 def decided() -> QuerySet[Verdict]:
     """What people decided, the newest first."""
-    return Verdict.objects.exclude(decision="").select_related("decided_by").order_by("-decided_at", "sha256")
+    return Verdict.objects.exclude(decision="").select_related("decided_by").order_by("-decided_at", "id")
 
 
 def in_state(state: Screening, after: Verdict | None = None) -> QuerySet[Verdict]:
     """Verdicts of a state, the newest first, from behind `after` on."""
-    rows = Verdict.objects.filter(state=state).select_related("decided_by").order_by("-at", "-sha256")
+    rows = Verdict.objects.filter(state=state).select_related("decided_by").order_by("-at", "-id")
     if after is None:
         return rows
-    return rows.filter(TupleLessThan(Tuple("at", "sha256"), (after.at, after.sha256)))
+    return rows.filter(TupleLessThan(Tuple("at", "id"), (after.at, after.pk)))
 
 
-def get(sha256: str) -> Verdict:
-    row = Verdict.objects.select_related("decided_by").filter(pk=sha256).first()
+def get(verdict: str) -> Verdict:
+    """By its id, which is the sha256 unless the same bytes were asked for under another name before."""
+    row = Verdict.objects.select_related("decided_by").filter(pk=verdict).first()
     if row is None:
         raise NotFoundError("Screening knows no such file.")
     return row
 
 
 def who_waits(files: Iterable[Verdict]) -> dict[str, list[Sandbox]]:
-    """By sha256, the live sandboxes that asked for it of late and did not get it, the oldest first.
+    """By the verdict's id, the live sandboxes that asked for it of late and did not get it, the oldest first.
 
     A client asks for the file itself, or reads in the project's page that it is not given; both are on record.
     """
     rows = [row for row in files if row.project]
-    asked: dict[str, set[int]] = {row.sha256: set() for row in rows}
+    asked: dict[str, set[int]] = {row.pk: set() for row in rows}
     for row, sandbox in (*_by_file(rows), *_by_page(rows)):
-        asked[row.sha256].add(sandbox)
+        asked[row.pk].add(sandbox)
     boxes = Sandbox.objects.filter(pk__in=set().union(*asked.values())).select_related("owner")
     known = {box.pk: box for box in boxes}
-    return {sha256: [known[number] for number in sorted(numbers)] for sha256, numbers in asked.items()}
+    return {verdict: [known[number] for number in sorted(numbers)] for verdict, numbers in asked.items()}
 
 
 def _by_file(rows: Sequence[Verdict]) -> list[tuple[Verdict, int]]:

@@ -3,13 +3,14 @@
     rows = await database.rows(lookup.ADVISORIES, {"ecosystem": "pypi", "projects": ["django"]})
     against = lookup.known(Ecosystem.PYPI, rows)
 
-Both statements are answered by one index, however much is known about other projects.
+Each statement is answered by one index, however much is known about other projects.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from sandboxes.screening.matching import ProjectAdvisories, Statement
+from sandboxes.screening.standing import Name, Standing
 from sandboxes.screening.words import Ecosystem, Screening, Severity
 
 # A withdrawn advisory says nothing, whatever its date.
@@ -21,7 +22,15 @@ ADVISORIES: Final = """
       AND advisory.withdrawn_at IS NULL
 """
 
-VERDICTS: Final = "SELECT sha256, state FROM screening_verdict WHERE sha256 = ANY(%(files)s)"
+# Of each name under which the bytes were asked for.
+VERDICTS: Final = """
+    SELECT sha256, ecosystem, project, filename, state FROM screening_verdict WHERE sha256 = ANY(%(files)s)
+"""
+# What a person has to look at, or said no to, with what passed of the same bytes under other names.
+AGAINST: Final = """
+    SELECT sha256, ecosystem, project, filename, state FROM screening_verdict
+    WHERE sha256 IN (SELECT sha256 FROM screening_verdict WHERE state IN ('held', 'blocked'))
+"""
 
 
 def known(ecosystem: Ecosystem, rows: Iterable[Mapping[str, Any]]) -> dict[str, ProjectAdvisories]:
@@ -32,9 +41,13 @@ def known(ecosystem: Ecosystem, rows: Iterable[Mapping[str, Any]]) -> dict[str, 
     return {project: ProjectAdvisories(ecosystem, statements) for project, statements in found.items()}
 
 
-def states(rows: Iterable[Mapping[str, Any]]) -> dict[str, Screening]:
-    """By sha256, from rows of `VERDICTS`; bytes that were never looked at are not in it."""
-    return {row["sha256"]: Screening(row["state"]) for row in rows}
+def standings(rows: Iterable[Mapping[str, Any]]) -> dict[str, Standing]:
+    """By sha256, from rows of `VERDICTS` or `AGAINST`; bytes that were never looked at are not in it."""
+    found: dict[str, dict[Name, Screening]] = {}
+    for row in rows:
+        name = (row["ecosystem"], row["project"], row["filename"])
+        found.setdefault(row["sha256"], {})[name] = Screening(row["state"])
+    return {sha256: Standing(states) for sha256, states in found.items()}
 
 
 def _statement(row: Mapping[str, Any]) -> Statement:

@@ -6,12 +6,18 @@
 3. Who received those? One join, into a table of the session's own.
 4. That is compared with the exposures that are there: new ones, changed ones, and those that are none any more.
 
-Called within a transaction, by one worker at a time.
+An advisory that was written goes through this twice. First against what **live** sandboxes received: that is what
+is urgent, and it costs what these have, not what years of installs hold. Then against what **past** ones did, in
+portions of some ten thousand installs, or one advisory if that hits more.
+
+Called within a transaction, by one worker at a time for the live and one for the past. They write about different
+sandboxes, but for one that ends meanwhile, about which both say the same.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import accumulate
 from typing import Any, Final
 
 from django.db import connection
@@ -24,18 +30,27 @@ from sandboxes.screening.words import Ecosystem
 from sandboxes.usage.models import Install
 from sandboxes.usage.services import final_until
 
-CHANGES: Final = 1000  # advisories of one batch
+CHANGES: Final = 1000  # advisories of one batch, against live sandboxes
+PAST_CHANGES: Final = 200  # against past ones
+HITS: Final = 50_000  # installs that more than one of these may hit together
+# So many installs are looked at by their releases; above that, those of live sandboxes are fewer.
+BY_RELEASE: Final = 10_000
 INSTALLS: Final = 20_000  # installs of one batch
 # What was given so long after its advisory had come was let through with open eyes. Until then an index
 # that had not heard yet may have given it, and an import that takes its time may be the reason.
 KNOWN_AFTER: Final = timedelta(minutes=10)
 _LAST: Final = 2**63 - 1
 
-_NEXT_CHANGES: Final = """
-    DELETE FROM screening_change
-    WHERE id IN (SELECT id FROM screening_change ORDER BY malicious DESC, id LIMIT %s)
+_NEXT_LIVE: Final = """
+    UPDATE screening_change SET live_done = true
+    WHERE id IN (SELECT id FROM screening_change WHERE NOT live_done AND malicious = %s ORDER BY id LIMIT %s)
     RETURNING advisory_id
 """
+_NEXT_PAST: Final = """
+    SELECT id, advisory_id FROM screening_change WHERE live_done ORDER BY malicious DESC, id LIMIT %s
+"""
+# By their numbers: what was written about the same advisory meanwhile is still to be looked at.
+_DONE: Final = "DELETE FROM screening_change WHERE id = ANY(%s)"
 _NAMED: Final = """
     SELECT DISTINCT ecosystem, project FROM screening_affected WHERE advisory_id = ANY(%s)
 """
@@ -64,6 +79,20 @@ _NEW_VERSIONS: Final = """
         WHERE affected.ecosystem = install.ecosystem AND affected.project = install.project
     )
 """
+# How many installs each of these releases has; nobody counts further than to `most`.
+_HOW_MANY: Final = """
+    SELECT release.ecosystem, release.project, release.version, counted.number
+    FROM unnest(%(ecosystems)s::text[], %(projects)s::text[], %(versions)s::text[])
+         AS release(ecosystem, project, version)
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS number FROM (
+            SELECT FROM usage_install install
+            WHERE install.ecosystem = release.ecosystem AND install.project = release.project
+              AND install.version = release.version
+            LIMIT %(most)s
+        ) AS few
+    ) AS counted
+"""
 # An advisory says the same of all its releases, but for whether it is sure: then that counts.
 _FOUND: Final = """
     CREATE TEMP TABLE screening_found ON COMMIT DROP AS
@@ -78,7 +107,7 @@ _FOUND: Final = """
         FROM unnest(%(advisories)s::text[], %(ecosystems)s::text[], %(projects)s::text[],
                     %(versions)s::text[], %(kinds)s::text[], %(confirmed)s::bool[], %(actions)s::text[])
              AS hit(advisory, ecosystem, project, version, kind, confirmed, action)
-        JOIN usage_install install ON install.ecosystem = hit.ecosystem
+        JOIN {installs} install ON install.ecosystem = hit.ecosystem
              AND install.project = hit.project AND install.version = hit.version
         JOIN screening_advisory advisory ON advisory.id = hit.advisory
         WHERE install.id > %(after)s AND install.id <= %(until)s
@@ -86,6 +115,12 @@ _FOUND: Final = """
     ) AS found
     JOIN lifecycle_sandbox sandbox ON sandbox.id = found.sandbox
 """
+_BY_RELEASE: Final = "usage_install"
+# OFFSET 0 has it look from the sandboxes: PostgreSQL cannot know that this release is the one that everybody has.
+_BY_SANDBOX: Final = """(
+    SELECT received.* FROM (SELECT id FROM lifecycle_sandbox WHERE phase = ANY(%(live)s) OFFSET 0) AS sandbox
+    CROSS JOIN LATERAL (SELECT * FROM usage_install WHERE sandbox_id = sandbox.id OFFSET 0) AS received
+)"""
 # `again`: it acts once more. Of a batch of installs only the new ones are in the table.
 _CHANGED: Final = """
     WITH judged AS (
@@ -99,6 +134,7 @@ _CHANGED: Final = """
         FROM screening_exposure exposure
         JOIN screening_found found ON found.advisory = exposure.advisory_id
              AND found.sandbox = exposure.sandbox_id
+        WHERE %(of_live)s::bool IS NULL OR found.live = %(of_live)s
     ), changed AS (
         UPDATE screening_exposure exposure SET
             installs = judged.all_installs, kind = judged.kind, confirmed = judged.confirmed,
@@ -119,7 +155,7 @@ _NEW: Final = """
                                     action, acted_at, error, closed_why)
     SELECT advisory, sandbox, live, kind, confirmed, known_then, installs, action,
            CASE WHEN NOT live THEN now() END, '', ''
-    FROM screening_found
+    FROM screening_found WHERE %(of_live)s::bool IS NULL OR live = %(of_live)s
     ON CONFLICT (advisory_id, sandbox_id) DO NOTHING
     RETURNING advisory_id, sandbox_id, live, kind
 """
@@ -129,8 +165,9 @@ _CLOSED: Final = """
              THEN advisory.id || ' was withdrawn on ' ||
                   to_char(advisory.withdrawn_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') || '.'
              ELSE advisory.id || ' was changed and spares what was received.' END
-    FROM screening_advisory advisory
-    WHERE advisory.id = exposure.advisory_id AND exposure.advisory_id = ANY(%s)
+    FROM screening_advisory advisory, lifecycle_sandbox sandbox
+    WHERE advisory.id = exposure.advisory_id AND exposure.advisory_id = ANY(%(changed)s)
+      AND sandbox.id = exposure.sandbox_id AND (sandbox.phase = ANY(%(live)s)) = %(of_live)s
       AND exposure.closed_at IS NULL AND NOT EXISTS (
           SELECT FROM screening_found found
           WHERE found.advisory = exposure.advisory_id AND found.sandbox = exposure.sandbox_id
@@ -174,15 +211,51 @@ class _Hit:
     action: Action
 
 
-def next_changes(reactions: Mapping[Kind, Action]) -> Outcome | None:
-    """Holds the next advisories that were written against all installs; None: there are none."""
-    changed = {identity for (identity,) in _rows(_NEXT_CHANGES, [CHANGES])}
+def next_live(reactions: Mapping[Kind, Action], *, malicious: bool) -> Outcome | None:
+    """Holds the next advisories that were written against what live sandboxes received; None: there are none."""
+    changed = {identity for (identity,) in _rows(_NEXT_LIVE, [malicious, CHANGES])}
     if not changed:
         return None
+    hits = _hits_of(changed, reactions)
+    many = sum(_how_many(hits, at_most=BY_RELEASE + 1).values()) > BY_RELEASE
+    return _compared(hits, changed=changed, of_live=True, installs=_BY_SANDBOX if many else _BY_RELEASE)
+
+
+def next_past(reactions: Mapping[Kind, Action]) -> Outcome | None:
+    """Holds the next of these against what past sandboxes received; None: there are none."""
+    rows = _rows(_NEXT_PAST, [PAST_CHANGES])
+    waiting = list(dict.fromkeys(advisory for _, advisory in rows))
+    if not waiting:
+        return None
+    hits = _hits_of(set(waiting), reactions)
+    changed = _as_many_as_fit(waiting, hits)
+    outcome = _compared([hit for hit in hits if hit.advisory in changed], changed=changed, of_live=False)
+    _execute(_DONE, [[number for number, advisory in rows if advisory in changed]])
+    return outcome
+
+
+def _hits_of(changed: set[str], reactions: Mapping[Kind, Action]) -> list[_Hit]:
+    """What these advisories affect of all that anybody received."""
     named = _rows(_NAMED, [list(changed)])
     releases = _rows(_VERSIONS, [[row[0] for row in named], [row[1] for row in named]])
-    hits = [hit for hit in _hits(releases, reactions) if hit.advisory in changed]
-    return _compared(hits, changed=changed)
+    return [hit for hit in _hits(releases, reactions) if hit.advisory in changed]
+
+
+def _as_many_as_fit(waiting: list[str], hits: list[_Hit]) -> set[str]:
+    """From the first on, until they hit more than `HITS` installs together; the first in any case."""
+    number = _how_many(hits, at_most=HITS + 1)
+    of_each = dict.fromkeys(waiting, 0)
+    for hit in hits:
+        of_each[hit.advisory] += number[hit.release]
+    together = accumulate(of_each[advisory] for advisory in waiting)
+    fitting = [advisory for advisory, sum_ in zip(waiting, together, strict=True) if sum_ <= HITS]
+    return set(fitting or waiting[:1])
+
+
+def _how_many(hits: list[_Hit], *, at_most: int) -> dict[_Release, int]:
+    releases = list({hit.release for hit in hits})
+    found = _rows(_HOW_MANY, _releases(releases) | {"most": at_most}) if releases else []
+    return {_Release(*row[:3]): row[3] for row in found}
 
 
 def next_installs(reactions: Mapping[Kind, Action]) -> Outcome | None:
@@ -217,32 +290,57 @@ def _hits(releases: Iterable[tuple[Any, ...]], reactions: Mapping[Kind, Action])
 
 
 def _compared(
-    hits: list[_Hit], *, changed: set[str] | None = None, after: int = 0, until: int = _LAST
+    hits: list[_Hit],
+    *,
+    changed: Iterable[str] = (),
+    of_live: bool | None = None,
+    installs: str = _BY_RELEASE,
+    after: int = 0,
+    until: int = _LAST,
 ) -> Outcome:
-    """With `changed`, `hits` are all there is to say of these advisories: what else is there is closed."""
-    with connection.cursor() as cursor:
-        cursor.execute(_FOUND, {**_columns(hits), "after": after, "until": until})
-    worst_first = {"worst_first": [kind.value for kind in Kind], "whole": changed is not None}
-    found = [Pair(*row) for row in [*_rows(_CHANGED, worst_first), *_rows(_NEW, [])]]
-    closed = [Pair(*row) for row in _rows(_CLOSED, [list(changed)])] if changed else []
-    with connection.cursor() as cursor:
-        cursor.execute("DROP TABLE screening_found")
+    """With `changed`, `hits` are all there is to say of these advisories: what else is there is closed.
+
+    `of_live`: only live sandboxes, only past ones, or all. What ended meanwhile is among `hits` all the same, so
+    that nobody closes it.
+    """
+    values = _columns(hits) | {
+        "after": after,
+        "until": until,
+        "changed": list(changed),
+        "of_live": of_live,
+        "whole": bool(changed),
+    }
+    _execute(_FOUND.format(installs=installs), values)
+    found = [Pair(*row) for row in [*_rows(_CHANGED, values), *_rows(_NEW, values)]]
+    closed = [Pair(*row) for row in _rows(_CLOSED, values)] if changed else []
+    _execute("DROP TABLE screening_found", [])
     return Outcome(found, closed)
 
 
 def _columns(hits: list[_Hit]) -> dict[str, Any]:
-    return {
+    return _releases([hit.release for hit in hits]) | {
         "advisories": [hit.advisory for hit in hits],
-        "ecosystems": [hit.release.ecosystem for hit in hits],
-        "projects": [hit.release.project for hit in hits],
-        "versions": [hit.release.version for hit in hits],
         "kinds": [hit.kind.value for hit in hits],
         "confirmed": [hit.confirmed for hit in hits],
         "actions": [hit.action.value for hit in hits],
         "live": [phase.value for phase in LIVE],
         "notify": Action.NOTIFY.value,
         "known_after": KNOWN_AFTER,
+        "worst_first": [kind.value for kind in Kind],
     }
+
+
+def _releases(releases: list[_Release]) -> dict[str, Any]:
+    return {
+        "ecosystems": [release.ecosystem for release in releases],
+        "projects": [release.project for release in releases],
+        "versions": [release.version for release in releases],
+    }
+
+
+def _execute(statement: str, values: list[Any] | dict[str, Any]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
 
 
 def _rows(statement: str, values: list[Any] | dict[str, Any]) -> list[tuple[Any, ...]]:

@@ -75,16 +75,20 @@ class Feed(models.Model):
 
 
 class Verdict(models.Model):
-    """What screening thinks of some bytes, wherever they come from; and what a person decided about them.
+    """What screening thinks of some bytes under a name; and what a person decided about them.
 
-    A person's decision stays with the bytes, whatever a later scan finds.
+    Another name of the same bytes has a verdict of its own: see `standing`. A person's decision stays,
+    whatever a later scan finds.
     """
 
-    sha256 = models.CharField(max_length=64, primary_key=True)  # hex
+    # Made by the table's trigger: the sha256, and for further names of the same bytes the sha256, "-" and a
+    # digest of the name.
+    id = models.TextField(primary_key=True, db_default="")
+    sha256 = models.CharField(max_length=64)  # hex
     state = models.TextField()  # `words.Screening`
     reason = models.TextField(blank=True)
     at = models.DateTimeField()  # when it was screened last
-    # As what they were first asked for.
+    # As what they were asked for. No file name: whatever they are called; screening always says what it looked at.
     ecosystem = models.TextField(blank=True, default="", db_default="")
     project = models.TextField(blank=True, default="", db_default="")
     version = models.TextField(blank=True, default="", db_default="")
@@ -95,6 +99,8 @@ class Verdict(models.Model):
     findings = models.JSONField(default=list, db_default=[])  # `findings.Found`, as dictionaries
     # `scanner.VERSION` of what looked; 0: nothing did.
     scanned_by = models.IntegerField(default=0, db_default=0)
+    # Which patterns (`detectors.patterns`) it was looked at with: their digest.
+    rules = models.TextField(blank=True, default="", db_default="")
     # Of the release that it was compared with.
     former_sha256 = models.TextField(blank=True, default="", db_default="")
     broken = models.TextField(blank=True, default="", db_default="")  # why it could not be read to its end
@@ -106,35 +112,46 @@ class Verdict(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
     )
     decided_at = models.DateTimeField(null=True)
+    # Somebody took a decision back: it is held until somebody decides anew, whatever the scale says.
+    reopened = models.BooleanField(default=False, db_default=False)
 
     class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["sha256", "ecosystem", "project", "filename"], name="verdict_once"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(scanned_by=0) | ~models.Q(filename=""), name="verdict_has_a_name"
+            ),
+        ]
         indexes = [
             models.Index(
                 fields=["at"], name="verdict_to_decide", condition=models.Q(state="held", decision="")
             ),
-            models.Index(fields=["state", "-at", "-sha256"], name="verdict_by_state"),
+            models.Index(fields=["state", "-at", "-id"], name="verdict_by_state"),
             models.Index(
-                fields=["-decided_at", "sha256"], name="verdict_decided", condition=~models.Q(decision="")
+                fields=["-decided_at", "id"], name="verdict_decided", condition=~models.Q(decision="")
             ),
             models.Index(fields=["scanned_by", "-at"], name="verdict_by_version"),
+            models.Index(fields=["rules"], name="verdict_by_rules"),
             models.Index(fields=["ecosystem", "project", "-at"], name="verdict_project"),
             # Each index process reads these whenever a verdict was written.
             models.Index(
                 fields=["sha256"],
-                include=["state"],
+                include=["ecosystem", "project", "filename", "state"],
                 name="verdict_against",
                 condition=models.Q(state__in=["held", "blocked"]),
             ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.sha256}: {self.state}"
+        return f"{self.pk}: {self.state}"
 
 
 class Job(models.Model):
-    """Bytes in the index's storage that are to be screened: for somebody who waits, or again."""
+    """Bytes in the index's storage that are to be screened under a name: for somebody who waits, or again."""
 
-    sha256 = models.CharField(max_length=64, primary_key=True)  # hex
+    sha256 = models.CharField(max_length=64)  # hex
     ecosystem = models.TextField()
     project = models.TextField()
     version = models.TextField()
@@ -148,10 +165,33 @@ class Job(models.Model):
     leased_until = models.DateTimeField(null=True)
 
     class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["sha256", "ecosystem", "project", "filename"], name="job_once")
+        ]
         indexes = [models.Index(fields=["-urgent", "-weight", "wanted_at"], name="job_next")]
 
     def __str__(self) -> str:
         return self.filename
+
+
+class Rules(models.Model):
+    """The patterns that one screening process's place has: ours and an admin's folder. Written by that process."""
+
+    place = models.TextField(primary_key=True)  # its host, and the folder
+    digest = models.TextField()  # of the rules that it looks for
+    # Since when somewhere has these: of places with different rules the newest count (`screening.again`).
+    changed_at = models.DateTimeField()
+    seen_at = models.DateTimeField()  # when the process last said so
+    folder = models.TextField(blank=True)  # the admin's; empty: there is none
+    ours = models.IntegerField()  # rules
+    added = models.IntegerField()  # rules of the admin's
+    problems = models.JSONField(default=list)  # `patterns.Problem`, as dictionaries
+
+    class Meta:
+        verbose_name_plural = "rules"
+
+    def __str__(self) -> str:
+        return self.place
 
 
 class Scale(models.Model):
@@ -202,13 +242,16 @@ class Exposure(models.Model):
         constraints = [models.UniqueConstraint(fields=["advisory", "sandbox"], name="exposure_once")]
         indexes = [
             models.Index(
-                fields=["found_at"],
+                fields=["action", "id"],
                 name="exposure_to_act",
                 condition=models.Q(acted_at__isnull=True, closed_at__isnull=True),
             ),
             models.Index(fields=["sandbox", "-found_at"], name="exposure_of_sandbox"),
             models.Index(fields=["advisory", "-id"], name="exposure_of_advisory"),
             models.Index(fields=["-id"], name="exposure_open", condition=models.Q(closed_at__isnull=True)),
+            models.Index(
+                fields=["-id"], name="exposure_closed", condition=models.Q(closed_at__isnull=False)
+            ),  # costs finding nothing: what is found is open
         ]
 
     def __str__(self) -> str:
@@ -216,17 +259,19 @@ class Exposure(models.Model):
 
 
 class Change(models.Model):
-    """An advisory that was written, and that nobody has held against past installs since.
+    """An advisory that was written, and that nobody has held against all installs since.
 
-    Written with the advisory and deleted with what came of it: whoever is killed in between leaves it here.
-    One that is written again meanwhile gets a row of its own.
+    Written with the advisory, marked with what came of it for live sandboxes, and deleted with what came of
+    it for all: whoever is killed in between leaves it here. One that is written again meanwhile gets a row
+    of its own.
     """
 
     advisory = models.ForeignKey(Advisory, on_delete=models.CASCADE, related_name="changes")
     malicious = models.BooleanField()
+    live_done = models.BooleanField(default=False, db_default=False)  # what live sandboxes received is
 
     class Meta:
-        indexes = [models.Index(fields=["-malicious", "id"], name="change_next")]
+        indexes = [models.Index(fields=["live_done", "-malicious", "id"], name="change_next")]
 
     def __str__(self) -> str:
         return self.advisory_id

@@ -27,6 +27,13 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     former_version: str = ""  # of the release before it
     former_provenance: bool = False
     releases: int = 0  # that the project has
+    signed: bool = False  # npm: by its registry
+    former_signed: bool = False
+    publisher: str = ""  # npm: the user who published it
+    former_publisher: str = ""
+    trusted: bool = False  # npm: a pipeline published it that its registry knows, not a person
+    maintainers: tuple[str, ...] = ()  # npm: users who may publish, when it was published
+    former_maintainers: tuple[str, ...] = ()
 
 
 class Member(Protocol):
@@ -57,7 +64,8 @@ class Package(Protocol):
     def members(self) -> Iterable[Member]:
         """In the archive's order, then links that lead to one of them, with its bytes.
 
-        Other links, devices and folders are no members (see `oddities`).
+        Other links, devices and folders are no members (see `oddities`), nor is what an archive inside this one
+        holds: that is a package of its own, which detectors are shown by itself.
         """
 
     def member(self, path: str) -> Member | None: ...

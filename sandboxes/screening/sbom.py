@@ -198,15 +198,16 @@ def _vulnerability(
 
 def _verdicts(files: list[Install]) -> Iterator[Vulnerability]:
     """What screening thinks of a file that it would not let pass without a word."""
-    verdicts = Verdict.objects.in_bulk([file.sha256 for file in files])
-    for sha256, verdict in sorted(verdicts.items()):
+    for verdict in Verdict.objects.filter(sha256__in={file.sha256 for file in files}).order_by("pk"):
         if verdict.level not in _TOLD and verdict.state not in (Screening.HELD, Screening.BLOCKED):
             continue
-        targets = [file for file in files if file.sha256 == sha256]
+        targets = [file for file in files if file.sha256 == verdict.sha256 and _is_of(verdict, file)]
+        if not targets:
+            continue
         why = [str(found.get("why", "")) for found in verdict.findings if isinstance(found, dict)]
         yield Vulnerability(
-            bom_ref=f"verdict:{sha256}",
-            id=f"screening-{sha256[:16]}",
+            bom_ref=f"verdict:{verdict.pk}",
+            id=f"screening-{verdict.sha256[:16]}",
             source=_OURS,
             description=" ".join(why) or verdict.reason or None,
             updated=verdict.at,
@@ -217,6 +218,12 @@ def _verdicts(files: list[Install]) -> Iterator[Vulnerability]:
                 Property(name="petridish:level", value=verdict.level or "unknown"),
             ],
         )
+
+
+def _is_of(verdict: Verdict, file: Install) -> bool:
+    """A verdict counts for the name that was looked at; one without any, whatever the bytes are called."""
+    named = (verdict.ecosystem, verdict.project, verdict.filename)
+    return not verdict.filename or named == (file.ecosystem, file.project, file.filename)
 
 
 def _judged(verdict: Verdict) -> VulnerabilityAnalysis:

@@ -43,15 +43,16 @@ def is_default() -> bool:
 
 
 def effect(scale: scoring.Scale) -> Effect:
-    """Of the findings alone: what is held because it cannot be read stays held under any scale."""
+    """Of the findings alone: what is held because it cannot be read, or because somebody wants it looked at
+    again, stays held under any scale."""
     now = current()
     freed = graver = milder = total = 0
-    for findings in held.waiting().values_list("findings", flat=True).iterator():
+    for findings, reopened in held.waiting().values_list("findings", "reopened").iterator():
         total += 1
         found = found_in(findings)
         before, points_before = scoring.level_of(found, now)
         after, points = scoring.level_of(found, scale)
-        freed += before is Level.HOLD and after is not Level.HOLD
+        freed += before is Level.HOLD and after is not Level.HOLD and not reopened
         graver += points > points_before
         milder += points < points_before
     return Effect(total, freed, graver, milder)

@@ -5,7 +5,7 @@ of them, and nobody here asks what is in one. `reading.py` makes that text, of n
 """
 
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -34,6 +34,24 @@ class Release(msgspec.Struct, frozen=True, array_like=True):
     # Not the upstream's word but ours, as `page.File` has it.
     seen_at: str = ""
     absent_at: str = ""
+    # Again the upstream's: who published it (a user's name), whether that was a pipeline that npm trusts instead of a
+    # person, and whether an attestation (provenance) came with it. Documents of before say nothing of these.
+    publisher: str = ""
+    trusted: bool = False
+    attested: bool = False
+
+    @property
+    def maintainers(self) -> frozenset[str]:
+        """Users who may publish, as of this version."""
+        listed = _members(self.more).get("maintainers")
+        people = listed if isinstance(listed, list) else []
+        names = (each.get("name") if isinstance(each, dict) else None for each in people)
+        return frozenset(name for name in names if isinstance(name, str) and name)
+
+    @property
+    def signed(self) -> bool:
+        """By its registry."""
+        return bool(_members(self.dist).get("signatures"))
 
 
 class Packument(msgspec.Struct, frozen=True, array_like=True, dict=True):
@@ -83,3 +101,8 @@ class Packument(msgspec.Struct, frozen=True, array_like=True, dict=True):
             newest = release.version
             final = newest if place.stable else final
         return found
+
+
+def _members(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(f"{{{text}}}")
+    return found

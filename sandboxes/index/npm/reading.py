@@ -23,6 +23,7 @@ _MOST_TAGS: Final = 2000
 _LARGEST_SHORT: Final = 256 * 1024  # characters of one manifest; real ones have a few thousand
 _LARGEST_MORE: Final = 16 * 1024  # the rest is left out above it: nothing is installed by it
 _DEEPEST: Final = 6
+_LONGEST_USER: Final = 214  # characters of a user's name
 _LARGEST_SIZE: Final = 2**63
 # Names that JavaScript objects have already: as keys they could change what a client takes for its own.
 _POISON: Final = frozenset({"__proto__", "constructor", "prototype"})
@@ -90,6 +91,9 @@ def _release(name: str, version: str, manifest: object, time: object, base_url: 
         short=short,
         more=_limited(_members(manifest, _MORE)),
         dist=_limited(_members(dist, _DIST)),
+        publisher=_publisher(manifest.get("_npmUser")),
+        trusted=isinstance(_object(manifest.get("_npmUser")).get("trustedPublisher"), dict),
+        attested=_attested(dist.get("attestations")),
     )
 
 
@@ -97,6 +101,17 @@ def _installs(manifest: Mapping[str, Any]) -> bool:
     """Whether it runs code when it is installed: of npm's forms only the short one says so."""
     scripts = _object(manifest.get("scripts"))
     return manifest.get("hasInstallScript") is True or any(scripts.get(name) for name in _INSTALL_SCRIPTS)
+
+
+def _publisher(value: object) -> str:
+    name = _object(value).get("name")
+    return clean(name)[:_LONGEST_USER] if isinstance(name, str) else ""
+
+
+def _attested(value: object) -> bool:
+    """npm's `dist.attestations`: where they are, and what the provenance's predicate is."""
+    provenance = _object(_object(value).get("provenance"))
+    return isinstance(provenance.get("predicateType"), str)
 
 
 def _deprecated(value: object) -> str:

@@ -98,7 +98,7 @@ def make_view(
     decisions: dict[str, Decision] = {}
     for release in packument.releases:
         about = stated(packument, release, before.get(release.version, ""), stored.get(release.version))
-        informed = knowledge.informed(npm_candidate(about), about.replaces)
+        informed = knowledge.informed(npm_candidate(about), about.replaces, screened=policy.screened)
         decisions[release.version] = decide(informed, policy, now, checks)
     refused = {v: decision for v, decision in decisions.items() if decision.verdict is Verdict.REFUSE}
     tags, message = _tags(packument, refused), _message(packument, refused, public_url)

@@ -22,11 +22,12 @@ from sandboxes.index.screening.config import Config, read
 from sandboxes.index.screening.formers import Formers
 from sandboxes.index.screening.jobs import Jobs
 from sandboxes.index.screening.material import Material, Scratch
+from sandboxes.index.screening.rules import Rules
 from sandboxes.index.screening.screener import Screener, sweep
 from sandboxes.index.screening.verdicts import Verdicts
 from sandboxes.index.storage.bucket import Bucket
 from sandboxes.index.storage.folder import Folder
-from sandboxes.screening import scanner
+from sandboxes.screening import environment, scanner
 from sandboxes.screening.package import Facts
 from sandboxes.screening.scanner import Scanners
 
@@ -72,13 +73,18 @@ async def _work(settings: Config, ready: Path | None) -> None:
     await database.open()
     jobs, verdicts, material = Jobs(database), Verdicts(database), Material(place, scratch)
     formers = Formers(database, material)
-    screener = Screener(jobs, verdicts, material, formers, scanners.scan, scanner.VERSION)
+    rules = Rules(database, scanners, environment.rules_folder())
+    screener = Screener(
+        jobs, verdicts, material, formers, scanners.scan, scanner.VERSION, lambda: rules.digest
+    )
     listener = Listener(settings.database_url, {job_rows.CHANNEL: screener.tell})
-    again = Again(database, jobs, material, scanner.VERSION)
+    again = Again(database, jobs, material, rules, scanner.VERSION)
     try:
+        await rules.look()
         await _warm(scanners, settings.processes, scratch.folder / "nothing")
         async with asyncio.TaskGroup() as group:
             group.create_task(_listen(listener))
+            group.create_task(rules.follow())
             group.create_task(screener.run(settings.processes))
             group.create_task(sweep(jobs, verdicts, again.some, screener))
             if ready is not None:

@@ -58,7 +58,7 @@ def _of_file(page: Page, file: File) -> Facts:
 
 
 def _of_release(packument: Packument, release: Release) -> Facts:
-    """Packuments are kept without their attestations: of those nothing is known here."""
+    former = packument.find(packument.replaced.get(release.version, "")) or Release("", "", "")
     published = (each.published for each in packument.releases if each.published)
     return Facts(
         filename=filename_of(packument.name, release.version),
@@ -67,6 +67,15 @@ def _of_release(packument: Packument, release: Release) -> Facts:
         version=release.version,
         uploaded_at=release.published or "",
         project_since=min(published, default=packument.created),
-        former_version=packument.replaced.get(release.version, ""),
+        provenance=release.attested,
+        former_version=former.version,
+        former_provenance=former.attested,
         releases=len(packument.releases),
+        signed=release.signed,
+        former_signed=former.signed,
+        publisher=release.publisher,
+        former_publisher=former.publisher,
+        trusted=release.trusted,
+        maintainers=tuple(sorted(release.maintainers)),
+        former_maintainers=tuple(sorted(former.maintainers)),
     )

@@ -1,6 +1,6 @@
 """Jobs: what is to be screened, as rows. Whoever asks, takes, finishes or gives one up does it here.
 
-A job names nothing but a sha256, so whoever has those bytes can do it. It is leased for `LEASE` seconds at a time,
+A job is bytes (a sha256) under a name. Whoever has those bytes can do it. It is leased for `LEASE` seconds at a time,
 and `attempts` counts how often it was begun: one whose scanner dies three times is held, and never lost. What
 nobody has the bytes of any more is dropped after a while; who wants the file has it fetched, and a job made, again.
 """
@@ -22,19 +22,24 @@ ATTEMPTS: Final = 3
 _NEXT: Final = 20  # jobs that are looked at together
 _ORPHANED: Final = "15 minutes"
 
-# Whoever comes second finds the job there. Verdicts are asked in the same statement: one may just have come.
+# Whoever comes second finds the job there. Verdicts are asked in the same statement: one may just have
+# come. It counts for its own name alone (`screening.standing`), but for a person's
+# "no".
 _WANT: Final = """
 WITH made AS (
     INSERT INTO screening_job (sha256, ecosystem, project, version, filename, facts, urgent, weight, attempts)
     SELECT %(sha256)s::text, %(ecosystem)s, %(project)s, %(version)s, %(filename)s, %(facts)s::jsonb, true, 0, 0
     WHERE NOT EXISTS (
-        SELECT FROM screening_verdict WHERE sha256 = %(sha256)s::text AND state IN ('passed', 'held', 'blocked'))
-    ON CONFLICT (sha256) DO UPDATE SET urgent = true, wanted_at = now() WHERE NOT screening_job.urgent)
+        SELECT FROM screening_verdict WHERE sha256 = %(sha256)s::text AND (state = 'blocked' OR
+            state IN ('passed', 'held') AND
+            (filename = '' OR (ecosystem, project, filename) = (%(ecosystem)s, %(project)s, %(filename)s))))
+    ON CONFLICT (sha256, ecosystem, project, filename)
+        DO UPDATE SET urgent = true, wanted_at = now() WHERE NOT screening_job.urgent)
 SELECT pg_notify('screening_job', %(sha256)s::text)"""
 _AGAIN: Final = """
 INSERT INTO screening_job (sha256, ecosystem, project, version, filename, facts, urgent, weight, attempts)
 VALUES (%(sha256)s::text, %(ecosystem)s, %(project)s, %(version)s, %(filename)s, %(facts)s::jsonb, false, %(weight)s, 0)
-ON CONFLICT (sha256) DO NOTHING"""
+ON CONFLICT (sha256, ecosystem, project, filename) DO NOTHING"""
 
 _FREE: Final = "(leased_until IS NULL OR leased_until < now())"
 _ORDER: Final = "ORDER BY urgent DESC, weight DESC, wanted_at"
@@ -49,18 +54,18 @@ LEFT JOIN LATERAL (
 {_ORDER}"""  # noqa: S608 -- of our own words
 _TAKE: Final = f"""
 UPDATE screening_job SET leased_until = now() + make_interval(secs => {LEASE}), attempts = attempts + 1
-WHERE sha256 = (
-    SELECT sha256 FROM screening_job WHERE {_FREE} AND sha256 = ANY(%(stored)s::text[])
+WHERE id = (
+    SELECT id FROM screening_job WHERE {_FREE} AND sha256 = ANY(%(stored)s::text[])
     {_ORDER} LIMIT 1 FOR UPDATE SKIP LOCKED)
-RETURNING sha256, ecosystem, project, version, filename, facts, urgent, attempts"""  # noqa: S608
+RETURNING id, sha256, ecosystem, project, version, filename, facts, urgent, attempts"""  # noqa: S608
 _HOLD_ON: Final = f"""
 UPDATE screening_job SET leased_until = now() + make_interval(secs => {LEASE})
-WHERE sha256 = %(sha256)s::text AND attempts = %(attempts)s"""  # noqa: S608
+WHERE id = %(id)s AND attempts = %(attempts)s"""  # noqa: S608
 # Only by who has it: `attempts` tells whether another took it since.
 _GIVE_BACK: Final = """
 WITH back AS (
     UPDATE screening_job SET leased_until = NULL, attempts = attempts - 1
-    WHERE sha256 = %(sha256)s::text AND attempts = %(attempts)s RETURNING sha256)
+    WHERE id = %(id)s AND attempts = %(attempts)s RETURNING sha256)
 SELECT pg_notify('screening_job', sha256) FROM back"""
 _DROP_ORPHANS: Final = f"""
 DELETE FROM screening_job
@@ -81,6 +86,7 @@ class Waiting:
 class Job:
     """One that is leased to us. `attempts`: with this one; more than `ATTEMPTS`: it is not to be tried any more."""
 
+    id: int
     sha256: str
     name: str
     facts: Facts
@@ -89,7 +95,7 @@ class Job:
 
     @property
     def key(self) -> dict[str, Any]:
-        return {"sha256": self.sha256, "attempts": self.attempts}
+        return {"id": self.id, "attempts": self.attempts}
 
 
 class Jobs:
@@ -118,7 +124,8 @@ class Jobs:
         row = await self._database.row(_TAKE, {"stored": list(stored)})
         if row is None:
             return None
-        return Job(row["sha256"], stored[row["sha256"]], _facts(row), row["urgent"], row["attempts"])
+        name = stored[row["sha256"]]
+        return Job(row["id"], row["sha256"], name, _facts(row), row["urgent"], row["attempts"])
 
     async def hold_on(self, job: Job) -> None:
         await self._database.rows(_HOLD_ON, job.key)

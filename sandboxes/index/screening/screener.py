@@ -13,6 +13,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
+from msgspec.structs import replace
+
 from sandboxes.errors import PetridishError, TemporaryError
 from sandboxes.index.errors import UnavailableError
 from sandboxes.index.screening.formers import Former, Formers
@@ -35,15 +37,23 @@ type Scan = Callable[[Path, Facts, Path | None], Awaitable[Report]]
 
 class Screener:
     def __init__(
-        self, jobs: Jobs, verdicts: Verdicts, material: Material, formers: Formers, scan: Scan, version: int
+        self,
+        jobs: Jobs,
+        verdicts: Verdicts,
+        material: Material,
+        formers: Formers,
+        scan: Scan,
+        version: int,
+        rules: Callable[[], str],
     ) -> None:
-        """`version`: of the rules that `scan` goes by."""
+        """What `scan` goes by: `version` of detectors and limits, `rules` the patterns' digest at a time."""
         self._jobs = jobs
         self._verdicts = verdicts
         self._material = material
         self._formers = formers
         self._scan = scan
         self._version = version
+        self._rules = rules
         self._passed_over: dict[str, float] = {}  # by sha256: until when, on `monotonic`'s clock
         self._pulse = asyncio.Event()
         self._at_work = 0
@@ -140,12 +150,15 @@ class Screener:
             report = Report(
                 broken=f"screening it was begun {ATTEMPTS} times and never came to an end",
                 version=self._version,
+                rules=self._rules(),
             )
             await self._verdicts.write(job.sha256, job.facts, report, "")
             return
         async with self._material.at_hand(job.name) as path:
             former = await self._formers.of(job.facts)
             report, former = await self._scanned(job, path, former)
+        if not report.rules:  # what ended a scanner would do so again, until something else is looked for
+            report = replace(report, rules=self._rules())
         level = await self._verdicts.write(job.sha256, job.facts, report, former.sha256 if former else "")
         logger.info("%s: %s in %.2f s", job.facts.filename, level, report.seconds)
 

@@ -1,7 +1,8 @@
 """Verdicts: what a scan found, by the scale that holds now, as a row.
 
-A person's decision keeps its state, whatever is found later: what was found is written beside it. When the scale
-changes, levels are worked out anew from what was found, and nothing is scanned.
+A verdict is on bytes under a name. A person's decision keeps its state, whatever is found later, and so does a file
+that somebody had decided about and wants looked at again: what was found is written beside it. When the scale changes,
+levels are worked out anew from what was found, and nothing is scanned.
 """
 
 import hashlib
@@ -27,28 +28,29 @@ _BELIEVED: Final = 600.0  # seconds; a scan may have been written by the scale t
 _GRAVEST_FIRST: Final = list(reversed(Threat))
 
 _SCALE: Final = "SELECT points, note, warn, hold FROM screening_scale"
-_KEEPS: Final = "verdict.decision <> '' OR verdict.state = 'blocked'"  # what a person said
+# What a person said: also that it is to be held until somebody decides anew.
+_KEEPS: Final = "verdict.decision <> '' OR verdict.state = 'blocked' OR verdict.reopened"
 _WRITE: Final = f"""
-WITH done AS (DELETE FROM screening_job WHERE sha256 = %(sha256)s::text)
+WITH done AS (
+    DELETE FROM screening_job WHERE sha256 = %(sha256)s::text
+    AND (ecosystem, project, filename) = (%(ecosystem)s, %(project)s, %(filename)s))
 INSERT INTO screening_verdict AS verdict
     (sha256, state, reason, at, ecosystem, project, version, filename, level, scale, score, findings, broken,
-     scanned_by, former_sha256, seconds, decision, decision_reason)
+     scanned_by, rules, former_sha256, seconds, decision, decision_reason)
 VALUES (%(sha256)s::text, %(state)s, %(reason)s, now(), %(ecosystem)s, %(project)s, %(version)s, %(filename)s,
-    %(level)s, %(scale)s, %(score)s, %(findings)s::jsonb, %(broken)s, %(scanned_by)s, %(former_sha256)s, %(seconds)s,
-    '', '')
-ON CONFLICT (sha256) DO UPDATE SET
+    %(level)s, %(scale)s, %(score)s, %(findings)s::jsonb, %(broken)s, %(scanned_by)s, %(rules)s,
+    %(former_sha256)s, %(seconds)s, '', '')
+ON CONFLICT (sha256, ecosystem, project, filename) DO UPDATE SET
     state = CASE WHEN {_KEEPS} THEN verdict.state ELSE excluded.state END,
     reason = CASE WHEN {_KEEPS} THEN verdict.reason ELSE excluded.reason END,
     at = excluded.at,
-    ecosystem = COALESCE(NULLIF(verdict.ecosystem, ''), excluded.ecosystem),
-    project = COALESCE(NULLIF(verdict.project, ''), excluded.project),
     version = COALESCE(NULLIF(verdict.version, ''), excluded.version),
-    filename = COALESCE(NULLIF(verdict.filename, ''), excluded.filename),
     level = excluded.level, scale = excluded.scale, score = excluded.score, findings = excluded.findings,
-    broken = excluded.broken, scanned_by = excluded.scanned_by, former_sha256 = excluded.former_sha256,
+    broken = excluded.broken, scanned_by = excluded.scanned_by, rules = excluded.rules,
+    former_sha256 = excluded.former_sha256,
     seconds = excluded.seconds"""  # noqa: S608 -- of our own words
 _OTHERWISE_SCALED: Final = f"""
-SELECT sha256, at, level, score, findings, broken FROM screening_verdict
+SELECT id, at, level, score, findings, broken FROM screening_verdict
 WHERE scanned_by > 0 AND scale <> %(scale)s::text ORDER BY at DESC LIMIT {_AT_ONCE}"""  # noqa: S608
 # A scan that came in between has its say: it knew the scale, or will be found again.
 _RESCALE: Final = f"""
@@ -57,8 +59,8 @@ UPDATE screening_verdict verdict SET
     state = CASE WHEN {_KEEPS} THEN verdict.state ELSE new.state END,
     reason = CASE WHEN {_KEEPS} THEN verdict.reason ELSE new.reason END
 FROM jsonb_to_recordset(%(new)s::jsonb)
-    AS new (sha256 text, at timestamptz, level text, score integer, state text, reason text)
-WHERE verdict.sha256 = new.sha256 AND verdict.at = new.at"""  # noqa: S608
+    AS new (id text, at timestamptz, level text, score integer, state text, reason text)
+WHERE verdict.id = new.id AND verdict.at = new.at"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class Verdicts:
             "findings": _storable(msgspec.json.encode(report.findings)),
             "broken": report.broken.replace("\x00", ""),
             "scanned_by": report.version,
+            "rules": report.rules,
             "former_sha256": former_sha256,
             "seconds": report.seconds,
         }
@@ -126,7 +129,7 @@ class Verdicts:
 
 def _rescaled(row: Mapping[str, Any], scale: scoring.Scale) -> dict[str, Any]:
     """What an older version found and nobody can read any more keeps its level, until it is scanned again."""
-    own = {"sha256": row["sha256"], "at": row["at"].isoformat()}
+    own = {"id": row["id"], "at": row["at"].isoformat()}
     try:
         findings = msgspec.convert(row["findings"], tuple[Found, ...])
     except msgspec.ValidationError:

@@ -9,6 +9,7 @@ from sandboxes.index import judge
 from sandboxes.index.book import Book, Edition
 from sandboxes.index.listener import Listener
 from sandboxes.index.news import News
+from sandboxes.screening.standing import Standing
 from sandboxes.screening.words import Screening
 from tests.sandboxes.index.conftest import Index, database_url, path_of
 from tests.sandboxes.index.patience import until
@@ -60,7 +61,7 @@ async def test_what_passed_makes_no_new_edition(index: Index, demo: Package) -> 
         assert await _newest(book) is before
         await index.rows("UPDATE screening_verdict SET state = 'held'")
         after = await _newest(book)
-        assert after.verdicts == {demo.sha256: Screening.HELD}
+        assert after.verdicts == {demo.sha256: Standing({("", "", ""): Screening.HELD})}
         assert after.verdicts_key != before.verdicts_key
         await index.rows("UPDATE screening_verdict SET state = 'passed'")
         assert (await _newest(book)).verdicts_key not in (before.verdicts_key, after.verdicts_key)

@@ -26,6 +26,7 @@ from sandboxes.index.views import View, Views, make_view
 from sandboxes.index.withheld import Withheld
 from sandboxes.screening import words
 from sandboxes.screening.matching import ProjectAdvisories, Statement
+from sandboxes.screening.standing import Standing
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -155,7 +156,9 @@ def test_malware_that_only_a_range_names_has_to_be_looked_at() -> None:
 
 def test_verdicts_are_of_bytes() -> None:
     one, other = file("1.0"), file("2.0")
-    seen = view(one, other, knowledge=Knowledge(1, None, {one.sha256: Screening.BLOCKED}))
+    seen = view(
+        one, other, knowledge=Knowledge(1, None, {one.sha256: Standing({("", "", ""): Screening.BLOCKED})})
+    )
     assert list(seen.refused) == [(one.filename, one.sha256)]
 
 

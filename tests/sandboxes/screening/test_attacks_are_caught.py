@@ -6,6 +6,7 @@ import re
 import pytest
 
 from bench.screening import attacks
+from bench.screening.attacks import held_out
 from bench.screening.attacks.attack import Attack
 from bench.screening.attacks.building import build, build_former
 from sandboxes.screening import scoring
@@ -42,7 +43,17 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
     return asyncio.run(scanned())
 
 
-@pytest.mark.parametrize("attack", attacks.ALL, ids=_name)
+CAUGHT = [attack for attack in attacks.ALL if attack.name not in held_out.MISSED]
+
+
+def test_what_is_missed_is_no_more_than_what_we_say(reports: dict[str, Report]) -> None:
+    """Whoever makes a detector catch one of them takes it out of that list, and out of the README."""
+    for name in held_out.MISSED:
+        level, _ = scoring.level_of(reports[name].findings, scoring.DEFAULT)
+        assert level in (Level.CLEAN, Level.NOTE), name
+
+
+@pytest.mark.parametrize("attack", CAUGHT, ids=_name)
 def test_an_attack_is_caught(attack: Attack, reports: dict[str, Report]) -> None:
     report = reports[attack.name]
     assert not report.broken  # which would hold anything

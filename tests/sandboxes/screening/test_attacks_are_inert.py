@@ -59,7 +59,7 @@ def test_what_leads_somewhere_is_seen() -> None:
 
 def test_the_tables_only_say_and_the_builder_only_packs() -> None:
     """Nothing here can run a sample: no way to is imported or named."""
-    allowed = {"base64", "codecs", "collections", "dataclasses", "hashlib", "importlib", "io", "json"}
+    allowed = {"base64", "codecs", "collections", "dataclasses", "gzip", "hashlib", "importlib", "io", "json"}
     allowed |= {"marshal", "msgspec", "pathlib", "struct", "tarfile", "typing", "warnings", "zipfile", "zlib"}
     allowed |= {"bench", "sandboxes"}
     for path in _FOLDER.glob("*.py"):

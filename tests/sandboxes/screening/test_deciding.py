@@ -23,7 +23,9 @@ pytestmark = pytest.mark.django_db
 def _as_the_index_reads(row: Verdict) -> Screening:
     with connection.cursor() as cursor:
         cursor.execute(lookup.VERDICTS, {"files": [row.sha256]})
-        return lookup.states([dict(zip(("sha256", "state"), one, strict=True)) for one in cursor])[row.sha256]
+        names = [column.name for column in cursor.description or ()]
+        found = lookup.standings([dict(zip(names, one, strict=True)) for one in cursor])
+    return found[row.sha256].of((row.ecosystem, row.project, row.filename), screened=True)
 
 
 @pytest.mark.parametrize(
@@ -123,3 +125,46 @@ def test_of_two_at_the_same_moment_one_wins(iris: User, igor: User) -> None:
     row.refresh_from_db()
     assert sorted(found) == sorted([row.decision, "conflict"])
     assert Entry.objects.filter(subject=f"file:{row.sha256}").count() == 1
+
+
+def _twins() -> tuple[Verdict, Verdict]:
+    """The same bytes under two names."""
+    first = world.held("evil")
+    return first, world.held("ev1l", sha256=first.sha256)
+
+
+def test_a_release_is_of_one_name(iris: User) -> None:
+    first, second = _twins()
+    assert (first.pk, second.pk.startswith(f"{first.sha256}-")) == (first.sha256, True)
+    deciding.release(first.pk, iris, "It is what it says")
+    assert _as_the_index_reads(first) is Screening.PASSED
+    assert _as_the_index_reads(second) is Screening.HELD
+    assert list(held.waiting()) == [second]
+    deciding.release(second.pk, iris, "That too")
+    assert _as_the_index_reads(second) is Screening.PASSED
+
+
+@pytest.mark.parametrize("meant", [0, 1])
+def test_a_block_is_of_the_bytes_under_every_name(iris: User, ada: User, meant: int) -> None:
+    rows = _twins()
+    passed = world.held("good", sha256=rows[0].sha256, state="passed", decision="released", decided_by=iris)
+    deciding.block(rows[meant].pk, ada, "It steals")
+    for row in (*rows, passed):
+        row.refresh_from_db()
+        assert (row.state, row.decision, row.decided_by) == ("blocked", "blocked", ada)
+    assert not held.waiting().exists()
+    entry = Entry.objects.get(action="file.blocked")
+    assert set(entry.data["also"]) == {
+        f"pypi:{row.project}:{row.filename}" for row in (*rows, passed) if row.pk != rows[meant].pk
+    }
+    deciding.reopen(passed.pk, ada, "A mistake")
+    assert set(held.waiting()) == {*rows, passed}
+
+
+def test_bytes_that_are_blocked_are_released_under_no_name(iris: User, ada: User) -> None:
+    first = world.held("evil")
+    deciding.block(first.pk, ada, "It steals")
+    late = world.held("ev1l", sha256=first.sha256)  # its scan had begun before
+    assert _as_the_index_reads(late) is Screening.BLOCKED
+    with pytest.raises(ConflictError, match=r"blocked as evil-2\.0"):
+        deciding.release(late.pk, iris, "Fine")

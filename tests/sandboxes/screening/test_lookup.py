@@ -13,6 +13,7 @@ from sandboxes.index.database import Database
 from sandboxes.screening import lookup, queries
 from sandboxes.screening.feeds import import_feed
 from sandboxes.screening.models import Advisory, Affected, Verdict
+from sandboxes.screening.standing import Standing
 from sandboxes.screening.words import Ecosystem, Screening, Severity
 from tests.sandboxes.index.conftest import committed, database_url
 from tests.sandboxes.screening.documents import affected, as_zip, document
@@ -60,7 +61,7 @@ async def test_the_index_process_reads_it(tmp_path: Any) -> None:
     finally:
         await database.close()
     assert [known.id for known in lookup.known(PYPI, given)["demo"].of("1")] == ["PYSEC-1"]
-    assert lookup.states(verdicts) == {"a" * 64: Screening.HELD}
+    assert lookup.standings(verdicts) == {"a" * 64: Standing({("", "", ""): Screening.HELD})}
 
 
 @pytest.mark.django_db

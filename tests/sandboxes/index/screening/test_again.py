@@ -1,9 +1,10 @@
 """Newer rules scan again what older ones scanned; another scale only counts anew."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -11,6 +12,7 @@ from sandboxes.index.database import Database
 from sandboxes.index.screening.again import Again
 from sandboxes.index.screening.jobs import Jobs
 from sandboxes.index.screening.material import Material, Scratch
+from sandboxes.index.screening.rules import Rules
 from sandboxes.index.screening.verdicts import Verdicts, reason_of
 from sandboxes.index.storage.folder import Folder
 from sandboxes.screening import scoring
@@ -43,9 +45,39 @@ async def database(index: Index) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def again(index: Index, database: Database) -> Again:
+async def walk(index: Index, database: Database) -> AsyncIterator[Callable[..., Again]]:
+    """A walk by a place that goes by such patterns."""
     material = Material(Folder(index.folder), Scratch(index.folder / "screening"))
-    return Again(database, Jobs(database), material, version=2)
+
+    def made(rules: str = "", place: str = "here") -> Again:
+        return Again(database, Jobs(database), material, cast("Rules", Place(rules, place)), version=2)
+
+    yield made
+    await index.rows("DELETE FROM screening_rules")
+
+
+@dataclass
+class Place:
+    """What a walk asks of `Rules`."""
+
+    digest: str
+    place: str
+    known: bool = True
+
+
+@pytest.fixture
+def again(walk: Callable[..., Again]) -> Again:
+    return walk()
+
+
+async def _place(index: Index, name: str, digest: str, *, changed: int = 0, seen: int = 0) -> None:
+    """One that has had these rules for `changed` hours, and was heard of `seen` minutes ago."""
+    await index.rows(
+        "INSERT INTO screening_rules (place, digest, changed_at, seen_at, folder, ours, added, problems)"
+        " VALUES (%(name)s, %(digest)s, now() - make_interval(hours => %(changed)s),"
+        " now() - make_interval(mins => %(seen)s), '', 1, 0, '[]')",
+        name=name, digest=digest, changed=changed, seen=seen,
+    )  # fmt: skip
 
 
 async def _scale(index: Index, hold: int) -> None:
@@ -55,13 +87,14 @@ async def _scale(index: Index, hold: int) -> None:
 
 
 async def _screened(
-    index: Index, package: Package, *, by: int = 1, age: int = 0, version: str = "1.0"
+    index: Index, package: Package, *, by: int = 1, age: int = 0, version: str = "1.0", rules: str = ""
 ) -> None:
     await index.rows(
-        "INSERT INTO screening_verdict (sha256, state, reason, at, ecosystem, project, version, filename, scanned_by)"
-        " VALUES (%(sha256)s, 'passed', '', %(at)s, 'pypi', 'demo', %(version)s, %(filename)s, %(by)s)",
+        "INSERT INTO screening_verdict (sha256, state, reason, at, ecosystem, project, version, filename, scanned_by,"
+        " rules)"
+        " VALUES (%(sha256)s, 'passed', '', %(at)s, 'pypi', 'demo', %(version)s, %(filename)s, %(by)s, %(rules)s)",
         sha256=package.sha256, at=datetime.now(UTC) - timedelta(hours=age), version=version,
-        filename=package.filename, by=by,
+        filename=package.filename, by=by, rules=rules,
     )  # fmt: skip
 
 
@@ -154,6 +187,87 @@ async def test_what_is_screened_again_is_given_meanwhile(index: Index, demo: Pac
     assert await again.some() == 1
     await index.rows("UPDATE index_policysetting SET screened = true")
     assert (await index.ask(path_of(demo))).status == 200
+
+
+async def test_the_newest_come_first(index: Index, upstream: UpstreamServer, again: Again) -> None:
+    new, old = make_wheel("demo", "2.0"), make_wheel("demo", "1.0")
+    upstream.add("demo", new, old)
+    for each in (new, old):
+        assert (await index.ask(path_of(each))).status == 200
+    await _screened(index, old, age=100)
+    for number in range(49):  # of a walk's first step, and not here
+        await _screened(index, make_wheel("demo", f"3.{number}"), age=1 + number)
+    await _screened(index, new)
+    assert await again.some() == 1
+    assert [job["sha256"] for job in await jobs(index)] == [new.sha256]
+    assert await again.some() == 1
+    assert {job["sha256"] for job in await jobs(index)} == {new.sha256, old.sha256}
+
+
+async def test_what_was_scanned_with_other_patterns_is_screened_again(
+    index: Index, demo: Package, walk: Callable[..., Again]
+) -> None:
+    assert (await index.ask(path_of(demo))).status == 200
+    await _screened(index, demo, by=2, rules="old")
+    await _place(index, "here", "old")
+    place = Place("old", "here")
+    again = walk()
+    again._rules = cast("Rules", place)
+    assert await again.some() == 0
+    place.digest = "new"  # in the middle of a walk's pause
+    await index.rows("UPDATE screening_rules SET digest = 'new'")
+    assert await again.some() == 1
+    place.known = False
+    await index.rows("DELETE FROM screening_job")
+    assert await walk("new").some() == 1
+    again._from = 0.0
+    assert await again.some() == 0  # nobody could know that these are newer
+
+
+@pytest.mark.parametrize(
+    ("changed", "seen", "scanned_again"),
+    [
+        (1, 0, 0),  # the other place's came later, and it lives: they count
+        (3, 0, 1),  # ours came later
+        (2, 0, 0),  # at the same moment: one of the two gives way
+        (1, 11, 1),  # nobody heard of that place for a while
+    ],
+)
+async def test_places_with_different_patterns_do_not_undo_each_other(
+    index: Index, demo: Package, walk: Callable[..., Again], changed: int, seen: int, scanned_again: int
+) -> None:
+    assert (await index.ask(path_of(demo))).status == 200
+    await _screened(index, demo, by=2, rules="theirs")
+    await _place(index, "here", "ours", changed=2)
+    await _place(index, "there", "theirs", changed=changed, seen=seen)
+    await index.rows(
+        "UPDATE screening_rules SET changed_at = date_trunc('hour', changed_at + interval '30 minutes')"
+    )
+    assert await walk("ours").some() == scanned_again
+
+
+async def test_what_a_newer_version_scanned_is_left_alone(
+    index: Index, demo: Package, walk: Callable[..., Again]
+) -> None:
+    assert (await index.ask(path_of(demo))).status == 200
+    await _screened(index, demo, by=3, rules="theirs")
+    await _place(index, "here", "ours")
+    assert await walk("ours").some() == 0
+
+
+async def test_what_was_reopened_is_held_until_somebody_decides(index: Index, database: Database) -> None:
+    verdicts = Verdicts(database)
+    await _scale(index, hold=20)
+    await verdicts.write(SHA, FACTS, Report((HIGH,), version=1), "")
+    await index.rows("UPDATE screening_verdict SET reopened = true")
+    await _scale(index, hold=10_000)
+    while await verdicts.rescale():
+        pass
+    found = await verdict(index, SHA)
+    assert (found["state"], found["level"]) == ("held", "warn")
+    await verdicts.write(SHA, FACTS, Report((), version=2), "")
+    found = await verdict(index, SHA)
+    assert (found["state"], found["level"]) == ("held", "clean")
 
 
 def test_the_reason_is_the_gravest_finding() -> None:

@@ -8,8 +8,8 @@ from django.db.models.functions import Now
 from portal import celery
 from sandboxes.index import tasks
 from sandboxes.lifecycle.models import Alarm
-from sandboxes.screening import queries
-from sandboxes.screening.models import Job
+from sandboxes.screening import queries, rules
+from sandboxes.screening.models import Job, Rules
 
 pytestmark = pytest.mark.django_db
 
@@ -40,3 +40,22 @@ def test_what_is_screened_again_may_wait() -> None:
 def test_beat_sends_the_task_by_its_name() -> None:
     names = {entry["task"] for entry in celery.app.conf.beat_schedule.values()}
     assert tasks.watch_screening.name in names
+
+
+def test_an_admins_pattern_that_is_left_out_is_told_until_it_is_mended() -> None:
+    problem = {"file": "acme.yar", "line": 7, "message": "error[E025]: unknown pattern `$b`"}
+    row = Rules.objects.create(
+        place="one:/rules", digest="a", changed_at=Now(), seen_at=Now(), ours=3, added=1, problems=[problem]
+    )
+    tasks.watch_screening()
+    alarm = Alarm.objects.get()
+    assert (alarm.kind, "acme.yar, line 7: error[E025]" in alarm.message) == (rules.ALARM, True)
+    Rules.objects.update(problems=[])
+    tasks.watch_screening()
+    alarm.refresh_from_db()
+    assert alarm.cleared_at is not None
+    row.problems = [problem]
+    row.seen_at = Now() - timedelta(minutes=11)
+    row.save()
+    tasks.watch_screening()
+    assert not Alarm.objects.filter(cleared_at=None).exists()  # nobody screens there any more

@@ -143,3 +143,57 @@ async def _leased(index: Index) -> bool:
 
 async def _wanted(index: Index) -> bool:
     return bool(await jobs(index))
+
+
+async def test_an_attestation_that_the_upstream_has_no_more_is_found(
+    index: Index, upstream: UpstreamServer, start: Start
+) -> None:
+    old, new = make_wheel(version="1.0"), make_wheel(version="2.0")
+    upstream.add("demo", old, new)
+    upstream.extra[old.filename] = {
+        "provenance": "https://upstream.example.com/integrity/demo-1.0/provenance"
+    }
+    await start()
+    for each in (old, new):
+        assert (await index.ask(path_of(each))).status == 200
+    found = {row["filename"]: row["findings"] for row in await index.rows("SELECT * FROM screening_verdict")}
+    assert found[old.filename] == []
+    [gone] = [each for each in found[new.filename] if each["rule"] == "attestation.gone"]
+    assert gone["why"].startswith("1.0 says")
+
+
+async def test_maintainers_of_whom_none_is_left_are_found(
+    index: Index, upstream: UpstreamServer, start: Start
+) -> None:
+    """PyPI's pages tell of no people: what the releases say of themselves is compared."""
+    old = make_wheel(version="1.0", headers=["Author-email: Anna <anna@example.com>"])
+    new = make_wheel(version="2.0", headers=["Author-email: Eve <eve@example.com>"])
+    upstream.add("demo", old, new)
+    await start()
+    for each in (old, new):
+        assert (await index.ask(path_of(each))).status == 200
+    found = (await verdict(index, new.sha256))["findings"]
+    assert "difference.people" in {each["rule"] for each in found}
+
+
+async def test_an_admins_new_pattern_holds_for_what_was_given_already(
+    index: Index, demo: Package, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "rules"
+    folder.mkdir()
+    await start(SCREENING_RULES=str(folder))
+    assert (await index.ask(path_of(demo))).status == 200
+    before = (await verdict(index, demo.sha256))["rules"]
+    (folder / "acme.yar").write_text(
+        'rule acme { meta: threat = "critical" strings: $a = "VERSION" condition: $a }'
+    )
+
+    async def again() -> bool:
+        found = await verdict(index, demo.sha256)
+        return bool(found["rules"] != before and found["state"] == "held")
+
+    async with asyncio.timeout(90):
+        while not await again():  # noqa: ASYNC110 -- what is waited for is a row
+            await asyncio.sleep(0.5)
+    assert (await index.ask(path_of(demo))).status == 403
+    await index.rows("DELETE FROM screening_rules")

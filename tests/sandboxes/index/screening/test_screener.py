@@ -32,6 +32,7 @@ from tests.sandboxes.index.wheels import Package, make_wheel
 
 BAD = Found("test.bad", Ability.NETWORK, Threat.CRITICAL, "It sends everything away.", "demo.py", 3)
 VERSION = 7
+RULES = "0123456789abcdef"
 
 pytestmark = pytest.mark.usefixtures("clear_screening")
 
@@ -82,7 +83,13 @@ def screening(index: Index, database: Database, scans: Scans) -> Screening:
         scratch.open()
         material = Material(place, scratch)
         made = Screener(
-            Jobs(database), Verdicts(database), material, Formers(database, material), scans.scan, VERSION
+            Jobs(database),
+            Verdicts(database),
+            material,
+            Formers(database, material),
+            scans.scan,
+            VERSION,
+            lambda: RULES,
         )
         listener = Listener(database_url(), {job_rows.CHANNEL: made.tell})
         tasks = [asyncio.create_task(made.run(lanes)), asyncio.create_task(_listen(listener))]
@@ -163,14 +170,15 @@ async def test_what_a_person_decided_stays(
     index: Index, demo: Package, scans: Scans, screening: Screening, database: Database
 ) -> None:
     await index.rows(
-        "INSERT INTO screening_verdict (sha256, state, reason, at, decision) VALUES"
-        " (%(sha256)s, 'passed', 'it is ours', now(), 'released')",
+        "INSERT INTO screening_verdict (sha256, state, reason, at, decision, ecosystem, project, filename) VALUES"
+        " (%(sha256)s, 'passed', 'it is ours', now(), 'released', 'pypi', 'demo', %(filename)s)",
         sha256=demo.sha256,
+        filename=demo.filename,
     )
     scans.report = Report((BAD,), version=VERSION)
     async with screening():
         assert (await index.ask(path_of(demo))).status == 200
-        await Jobs(database).again(demo.sha256, Facts(demo.filename), 1)
+        await Jobs(database).again(demo.sha256, Facts(demo.filename, project="demo"), 1)
         await index.rows("SELECT pg_notify('screening_job', '')")
         await until(lambda: _scanned_by(index, demo))
     found = await verdict(index, demo.sha256)
@@ -240,6 +248,7 @@ async def test_a_scan_that_breaks_is_tried_three_times_and_then_held(
     found = await verdict(index, demo.sha256)
     assert found["state"] == "held"
     assert found["reason"] == "screening it was begun 3 times and never came to an end"
+    assert found["rules"] == RULES  # else it would be begun again and again
     assert len(scans.seen) == 3
 
 
