@@ -2,13 +2,15 @@
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import isodate
 
 from sandboxes.errors import InvalidInputError
 from sandboxes.lifecycle.ways import parse_inside
+
+_SHORTEST_TOKEN = 32
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Engine:
     egress_inside: Mapping[str, tuple[str, ...]]  # EGRESS_INSIDE: hosts the proxy may reach though not public
     inventory_every: timedelta  # INVENTORY_EVERY: how often what is installed in an open sandbox is looked at
     honeytoken_action: str  # HONEYTOKEN_ACTION: what follows when a planted credential is used
+    policy_log_token: str = field(repr=False)  # POLICY_LOG_TOKEN: of who ships the cluster's policy logs
 
 
 def read(environ: Mapping[str, str]) -> Engine:
@@ -46,6 +49,7 @@ def read(environ: Mapping[str, str]) -> Engine:
         egress_inside=parse_inside(environ.get("EGRESS_INSIDE", "")),
         inventory_every=_duration(environ, "INVENTORY_EVERY", "P1D"),
         honeytoken_action=_action(environ.get("HONEYTOKEN_ACTION") or "alarm"),
+        policy_log_token=_token(environ.get("POLICY_LOG_TOKEN", "")),
     )
 
 
@@ -88,6 +92,14 @@ def _targets(text: str) -> tuple[tuple[str, str, int], ...]:
 def _action(text: str) -> str:
     if text not in ("alarm", "isolate"):
         raise InvalidInputError(f"HONEYTOKEN_ACTION is {text!r}; set it to alarm or isolate.")
+    return text
+
+
+def _token(text: str) -> str:
+    if text and len(text) < _SHORTEST_TOKEN:
+        raise InvalidInputError(
+            f"POLICY_LOG_TOKEN is short; set it to {_SHORTEST_TOKEN} random characters or more."
+        )
     return text
 
 

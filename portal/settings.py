@@ -191,6 +191,7 @@ ORPHAN_GRACE = ENV.engine.orphan_grace
 STUCK_AFTER = ENV.engine.stuck_after
 INVENTORY_EVERY = ENV.engine.inventory_every
 HONEYTOKEN_ACTION = ENV.engine.honeytoken_action
+POLICY_LOG_TOKEN = ENV.engine.policy_log_token
 EGRESS_PROXY_URL = ENV.egress_proxy_url  # empty: there is no egress proxy
 SCREENING_FEEDS = ENV.feeds
 INDEX_FILES = ENV.data_dir / "index"  # the index's storage, where it is a folder of this machine

@@ -7,6 +7,7 @@ import pytest
 from django.apps import apps
 from django.db import connection
 from django.test import Client
+from hypothesis import HealthCheck, settings
 from pytest_django import DjangoDbBlocker
 
 from portal.accounts.models import User
@@ -14,6 +15,10 @@ from portal.accounts.permissions import Role
 from portal.approvals.models import Rule
 from sandboxes.index.models import PolicySetting
 from sandboxes.lifecycle import claims
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ environment.
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,7 @@ FOREIGN = (
     "KUBE_USER_PREFIX",
     "LEDGER_KEY",
     "PETRIDISH_MODE",
+    "POLICY_LOG_TOKEN",
     "PORT",
     "PUBLIC_URL",
     "SANDBOX_KEY",
@@ -67,6 +69,7 @@ TUNING = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"
 def pytest_load_initial_conftests() -> None:
     if RUN in os.environ:  # an xdist worker, or pytest inside a test
         return
+    _keep_bytecode()
     foreign = [*FOREIGN, *(name for name in os.environ if name.startswith(("AWS_", "OIDC_", "SAML_")))]
     for name in foreign:
         os.environ.pop(name, None)
@@ -75,6 +78,12 @@ def pytest_load_initial_conftests() -> None:
     os.environ["DATA_DIR"] = str(DATA / f"run-{run}")
     (DATA / f"run-{run}" / "static").mkdir(parents=True)  # WhiteNoise warns when there is none
     os.environ["DATABASE_URL"] = _start_database(f"run_{run}")
+
+
+def _keep_bytecode() -> None:
+    """Hundreds of processes start: where images of Python forbid it, each would compile all that it imports."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 @pytest.hookimpl(tryfirst=True)

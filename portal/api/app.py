@@ -24,6 +24,7 @@ from portal.api import (
     exposure,
     kept_back,
     policy,
+    policy_logs,
     problems,
     reports,
     requests,
@@ -115,6 +116,7 @@ api.add_router("/sandboxes", exposure.of_sandboxes)
 api.add_router("/exposure", exposure.router)
 api.add_router("/waivers", waivers.router)
 api.add_router("/policy", policy.router)
+api.add_router("/policy-logs", policy_logs.router)
 api.add_router("/advisories", advisories.router)
 api.add_router("/verdicts", verdicts.router)
 api.add_router("/reports", reports.router)

@@ -16,6 +16,7 @@ from sandboxes.screening.sbom import MEDIA_TYPE
 router = Router(tags=["screening"])
 of_sandboxes = Router(tags=["sandboxes"])
 see = Bearer(Permission.REQUEST_SANDBOX, Permission.SEE_ALL_SANDBOXES)
+see_all = Bearer(Permission.SEE_ALL_SANDBOXES)
 look_into = Bearer(Permission.ISOLATE_SANDBOX, Permission.READ_LEDGER)
 _BOM = {"responses": {200: {"content": {MEDIA_TYPE: {"schema": {"type": "object"}}}}}}
 _ZIP = {
@@ -44,6 +45,15 @@ def list_exposures(request: ApiRequest, page: Query[Wanted], response: HttpRespo
     )
     found = newest(exposure.visible(rows, request.auth), page, request, response)
     return list(exposure.lines(found))
+
+
+@router.get("/totals", auth=see_all, response=exposure.Totals)
+def read_totals(request: ApiRequest, advisory: Query[Text]) -> exposure.Totals:
+    """How many received what an advisory speaks against: live, past and closed, whatever the page of a list holds.
+
+    `complete` is false while past sandboxes are still being looked through; live ones are looked at first.
+    """
+    return exposure.totals(exposure.advisory_of(advisory))
 
 
 @router.get("/sbom", auth=see, openapi_extra=_BOM)

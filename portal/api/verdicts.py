@@ -57,8 +57,11 @@ class Evidence(Output):
 
 
 class VerdictOut(Output):
-    """`waits`: the live sandboxes that asked for it of late and did not get it."""
+    """`id`: the sha256, unless the same bytes were asked for under another name before; paths take it.
 
+    `waits`: the live sandboxes that asked for it of late and did not get it."""
+
+    id: str
     sha256: str
     state: VerdictState
     ecosystem: str
@@ -133,6 +136,7 @@ def _of(row: Verdict) -> VerdictOut:
 
 def _shown(row: Verdict, waits: list[int]) -> VerdictOut:
     return VerdictOut(
+        id=row.pk,
         sha256=row.sha256,
         state=VerdictState(row.state),
         level=Level(row.level) if row.level else None,

@@ -35,13 +35,13 @@ def may_reopen(viewer: User, row: Verdict) -> bool:
 
 def release(sha256: str, *, by: User, reason: str) -> Verdict:
     row = _file(sha256, by)
-    if is_waiting(row) and not may_release(by, row, held.who_waits([row])[row.sha256]):
+    if is_waiting(row) and not may_release(by, row, held.who_waits([row])[row.pk]):
         raise RefusedError("Your own sandbox waits for this file, so another approver has to release it.")
     return deciding.release(sha256, by, reason)
 
 
 def block(sha256: str, *, by: User, reason: str) -> Verdict:
-    return deciding.block(_file(sha256, by).sha256, by, reason)
+    return deciding.block(_file(sha256, by).pk, by, reason)
 
 
 def reopen(sha256: str, *, by: User, reason: str) -> Verdict:

@@ -7,20 +7,26 @@ from sandboxes.index.knowledge import Knowledge
 from sandboxes.index.models import Packument, Project, Tarball
 from sandboxes.index.npm import packument, view
 from sandboxes.index.page import FORMAT, File, Page
-from sandboxes.index.policy.facts import Candidate, Ecosystem, Screening
+from sandboxes.index.policy.facts import Candidate, Ecosystem
+from sandboxes.screening import lookup
 from sandboxes.screening.models import Verdict
 from sandboxes.screening.queries import against
 
 type Listed = tuple[File, Candidate]
 
 
-def listing(ecosystem: Ecosystem, project: str) -> list[Listed] | None:
-    """Every file by its name, with what screening and advisories say; None: there is no page of the project."""
+def listing(ecosystem: Ecosystem, project: str, *, screened: bool) -> list[Listed] | None:
+    """Every file by its name, with what screening and advisories say; None: there is no page of the project.
+
+    `screened`: whether policy has every file screened first.
+    """
     found = _packument(project) if ecosystem is Ecosystem.NPM else _page(project)
     if found is None:
         return None
     knowledge = _knowledge(ecosystem, project, [file.sha256 for _, file in found if file.sha256])
-    informed = [(about.file, knowledge.informed(file, about.replaces)) for about, file in found]
+    informed = [
+        (about.file, knowledge.informed(file, about.replaces, screened=screened)) for about, file in found
+    ]
     return sorted(informed, key=lambda listed: listed[0].filename)
 
 
@@ -51,6 +57,6 @@ def _packument(project: str) -> list[tuple[Stated, Candidate]] | None:
 
 
 def _knowledge(ecosystem: Ecosystem, project: str, hashes: Iterable[str]) -> Knowledge:
-    rows = Verdict.objects.filter(sha256__in=list(hashes)).values_list("sha256", "state")
-    verdicts = {sha256: Screening(state) for sha256, state in rows}
+    rows = Verdict.objects.filter(sha256__in=list(hashes))
+    verdicts = lookup.standings(rows.values("sha256", "ecosystem", "project", "filename", "state"))
     return Knowledge(None, against(ecosystem, [project]).get(project), verdicts)

@@ -126,11 +126,11 @@ class Reader:
     def __init__(self, now: datetime) -> None:
         self._now = now
         self._rules = _rules()
-        self._listings: dict[tuple[Ecosystem, str], list[Listed] | None] = {}
+        self._listings: dict[tuple[Ecosystem, str, bool], list[Listed] | None] = {}
 
     def explain(self, what: About, subject: Subject) -> Explanation:
         policy = self._rules.ruling(subject, what.ecosystem, what.project).policy.about(what.project)
-        listed = self._listing(what)
+        listed = self._listing(what, policy.screened)
         answers = [
             FileAnswer(file, known.built, known.released_at, decide(known, policy, self._now))
             for file, known in listed or ()
@@ -139,10 +139,10 @@ class Reader:
         our_own = not files and any(not entry.source or listed is None for entry in policy.internal)
         return Explanation(what, listed is not None, files, _newest(what.ecosystem, answers), our_own)
 
-    def _listing(self, what: About) -> list[Listed] | None:
-        which = (what.ecosystem, what.project)
+    def _listing(self, what: About, screened: bool) -> list[Listed] | None:
+        which = (what.ecosystem, what.project, screened)
         if which not in self._listings:
-            self._listings[which] = listing(*which)
+            self._listings[which] = listing(what.ecosystem, what.project, screened=screened)
         return self._listings[which]
 
 

@@ -197,12 +197,20 @@ def _feeds() -> list[dict[str, Any]]:
             "error": row.error,
             "scheduled": row.source in configured,
             "late": row.source in late,
+            **_broken(row.source),
         }
         for row in rows
     ]
     known = {row.source for row in rows}
     missing = [{"source": name, "scheduled": True, "late": True} for name in sorted(configured - known)]
     return [*missing, *shown]
+
+
+def _broken(source: str) -> dict[str, Any]:
+    """How many records of the last import could not be read, and the first of them by name."""
+    last = about(f"feed:{source}").filter(action__startswith="advisories.import").last()
+    data = last.data if last else {}
+    return {"broken": data.get("broken", 0), "broken_named": data.get("broken_named", [])}
 
 
 def _typed(request: HttpRequest) -> dict[str, str]:

@@ -19,12 +19,12 @@ from portal.approvals import queries
 from portal.reports import evidence, exposure, sbom
 from portal.reports.export import Stream, kept_as
 from portal.web.respond import cursor, page, posts_of, search_text, slice_of, translated
-from sandboxes.errors import ConflictError, InvalidInputError, NotFoundError
+from sandboxes.errors import ConflictError, InvalidInputError
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.screening import exposures as screening
 from sandboxes.screening import reactions as kept
 from sandboxes.screening.exposure import DEFAULTS, Action, Kind
-from sandboxes.screening.models import Advisory, Exposure
+from sandboxes.screening.models import Exposure
 from sandboxes.screening.sbom import MEDIA_TYPE
 
 PAGE: Final = 50
@@ -83,12 +83,11 @@ def exposures(request: HttpRequest) -> HttpResponse:
 @translated
 def exposed(request: HttpRequest, advisory_id: str) -> HttpResponse:
     """Who has what one advisory speaks against."""
-    row = Advisory.objects.defer("document").filter(pk=advisory_id.replace("\0", "")).first()
-    if row is None:
-        raise NotFoundError(f"There is no advisory {advisory_id}.")
+    row = exposure.advisory_of(advisory_id)
     context = {
         **_table(request, row.pk),
         "advisory": row,
+        "totals": exposure.totals(row),
         "events": [_event(event) for event in exposure.timeline(row)],
         "here": "exposures",
     }
@@ -215,7 +214,7 @@ def _state(row: Exposure) -> tuple[str, str]:
     if row.acted_at is None:
         return _MEANT.get(row.action, row.action).capitalize(), "wait"
     if not row.live:
-        return "Past when it was found", "done"
+        return "Found after it had ended", "done"
     return _DONE.get(row.action, row.action), "bad" if row.action == Action.ISOLATE else "wait"
 
 

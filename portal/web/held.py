@@ -60,7 +60,9 @@ class Group:
     what: str
     look: str
     threat: str
-    found: list[tuple[Found, tuple[str, str, str]]]
+    found: list[
+        tuple[Found, tuple[str, str, str], str]
+    ]  # the last: where in the code it is on this page, if it is
 
 
 @require(Permission.DECIDE_REQUESTS)
@@ -116,7 +118,7 @@ _ACTS: Final[dict[str, tuple[Callable[..., Verdict], str]]] = {
 def lines(me: User, rows: Iterable[Verdict]) -> list[Line]:
     found = list(rows)
     waits = held.who_waits(found)
-    return [_line(me, row, waits.get(row.sha256, [])) for row in found]
+    return [_line(me, row, waits.get(row.pk, [])) for row in found]
 
 
 def name_of(row: Verdict) -> str:
@@ -133,8 +135,9 @@ def _line(me: User, row: Verdict, waits: list[Sandbox]) -> Line:
 
 
 def _context(me: User, row: Verdict) -> dict[str, Any]:
-    waits = held.who_waits([row]).get(row.sha256, [])
+    waits = held.who_waits([row]).get(row.pk, [])
     found = _gravest(scale.found_in(row.findings))
+    code = _code(row, found)
     return {
         "row": row,
         "name": name_of(row),
@@ -143,9 +146,9 @@ def _context(me: User, row: Verdict) -> dict[str, Any]:
         "state": screening_words.state(row),
         "level": screening_words.LEVELS.get(row.level),
         "waits": waits,
-        "groups": _groups(found[:MOST_FOUND]),
+        "groups": _groups(found[:MOST_FOUND], _anchors(code)),
         "more_found": max(0, len(found) - MOST_FOUND),
-        "code": _code(row, found),
+        "code": code,
         "deciding": _deciding(me, row, waits),
         "may_reopen": approvals.may_reopen(me, row),
         "longest": deciding.LONGEST_REASON,
@@ -166,7 +169,7 @@ def _why(row: Verdict) -> str:
 def _deciding(me: User, row: Verdict, waits: list[Sandbox]) -> Deciding | None:
     if not approvals.may_decide(me, row):
         return None
-    action = reverse("held_file_decide", args=[row.sha256])
+    action = reverse("held_file_decide", args=[row.pk])
     hint = "The other approvers and auditors read it. It holds for these very bytes, for good."
     block = ("block", "Block")
     if not approvals.may_release(me, row, waits):
@@ -179,19 +182,37 @@ def _gravest(found: Iterable[Found]) -> list[Found]:
     return sorted(found, key=lambda each: (_GRAVEST.index(each.threat), each.path, each.line))
 
 
-def _groups(found: list[Found]) -> list[Group]:
+def _anchors(code: dict[str, Any]) -> dict[tuple[str, int], str]:
+    """Path and line, as they are shown → the row's id, of rows in which something was found."""
+    return {
+        (path, line.new): f"code-{number}-{line.new}"
+        for number, (path, one) in enumerate(code.get("codes", ()), 1)
+        for line in one.rows
+        if line.found
+    }
+
+
+def _groups(found: list[Found], anchors: dict[tuple[str, int], str]) -> list[Group]:
     """By ability, that with the gravest finding first."""
     order = list(dict.fromkeys(each.ability for each in found))
     ranked = sorted(found, key=lambda each: order.index(each.ability))
-    return [_group(ability, list(of)) for ability, of in groupby(ranked, key=lambda each: each.ability)]
+    return [
+        _group(ability, list(of), anchors) for ability, of in groupby(ranked, key=lambda each: each.ability)
+    ]
 
 
-def _group(ability: Ability, found: list[Found]) -> Group:
+def _group(ability: Ability, found: list[Found], anchors: dict[tuple[str, int], str]) -> Group:
     title, what = screening_words.ABILITIES[ability]
     threat, look, _ = screening_words.THREATS[found[0].threat]
-    return Group(
-        title, what, look, threat, [(_safe(each), screening_words.THREATS[each.threat]) for each in found]
-    )
+    told = [
+        (
+            _safe(each),
+            screening_words.THREATS[each.threat],
+            anchors.get((shown(each.path), max(1, each.line)), ""),
+        )
+        for each in found
+    ]
+    return Group(title, what, look, threat, told)
 
 
 def _safe(found: Found) -> Found:

@@ -21,7 +21,10 @@ class Line:
 def shown(sandbox: Sandbox) -> dict[str, Any]:
     """What the section on the sandbox's page needs."""
     return {
-        "planted": [honeytokens.name_of(row.kind) for row in Honeytoken.objects.filter(sandbox=sandbox)],
+        # Once each: one that was open during an update may have two of a kind.
+        "planted": list(
+            dict.fromkeys(honeytokens.name_of(row.kind) for row in Honeytoken.objects.filter(sandbox=sandbox))
+        ),
         "lines": [_line(row, sandbox) for row in honeytokens.used(sandbox)[:NEWEST]],
     }
 

@@ -73,7 +73,8 @@ RULES: Final[dict[str, Words]] = {
     ),
     Rule.HELD: Words(
         "Held by screening",
-        "Screening found something, or an advisory may mean this. A person has to look.",
+        "Screening found something, or an advisory may mean this. What screening held is in the approvers’ queue "
+        "already: they release it, and it is given to everybody, or they block it.",
         admin="Only an admin grants a waiver, because this may be an attack.",
     ),
 }

@@ -37,4 +37,6 @@ def shown(sandbox: Sandbox) -> dict[str, Any]:
 def version(sandbox: Sandbox) -> tuple[object, ...]:
     """Changes when the sections do; fetches are looked at by the page itself."""
     refused = Connection.objects.filter(sandbox=sandbox, allowed=False).order_by("-at", "-id")
-    return tuple(refused.values_list("pk", "repeats")[:1])
+    dropped = Connection.objects.filter(sandbox=sandbox, source=Connection.POLICY).order_by("-seen_at", "-id")
+    rows = (*refused.values_list("pk", "repeats")[:1], *dropped.values_list("pk", "repeats")[:1])
+    return tuple(rows)

@@ -1,4 +1,5 @@
-"""The scale of screening: how many points each finding has, and from how many on a file is noted, warned of or held."""
+"""The scale of screening: how many points each finding has, and from how many on a file is noted, warned of or held;
+and which patterns are looked for."""
 
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from portal.approvals import scale as approvals
 from portal.web import screening_words
 from portal.web.respond import page, posts_of, translated
 from sandboxes.errors import InvalidInputError
-from sandboxes.screening import scale, scoring
+from sandboxes.screening import rules, scale, scoring
 from sandboxes.screening.findings import Ability, Threat
 
 THRESHOLDS: Final = {
@@ -80,6 +81,7 @@ def _form(request: HttpRequest) -> dict[str, str]:
 
 def _context(typed: dict[str, str]) -> dict[str, Any]:
     usual = approvals.typed(scoring.DEFAULT)
+    places = list(rules.places())
     try:
         effect: scale.Effect | None = scale.effect(approvals.parse(typed))
     except InvalidInputError:
@@ -93,6 +95,8 @@ def _context(typed: dict[str, str]) -> dict[str, Any]:
         "is_default": scale.is_default(),
         "effect": effect,
         "most": scoring.MOST,
+        "places": places,
+        "rules_differ": rules.differ(places),
         "here": "scale",
     }
 

@@ -25,6 +25,7 @@ from sandboxes.lifecycle import clock
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import LIVE
 from sandboxes.usage.models import Fetch
+from sandboxes.usage.queries import declared_names
 
 LENGTHS: Final = {
     "P1D": "1 day",
@@ -118,12 +119,14 @@ def _context(me: User, what: About, sandbox: Sandbox | None) -> dict[str, Any]:
     known = lines(waiver_queries.on(what, sandbox, me).select_related("asked_by", "decided_by")[:_SHOWN])
     own = sandbox is None or sandbox.owner_id == me.pk
     live = sandbox is None or sandbox.phase in LIVE
+    choices = _choices(me, sandbox)
     return {
         "what": what,
         "name": f"{what.project} {what.version}",
         "sandbox": sandbox,
         "own": own,
-        "sandboxes": _choices(me, sandbox),
+        "sandboxes": choices,
+        "declared": any(what.project in declared_names(box.tools) for box in choices),
         "why": explanation,
         "reasons": reasons(explanation),
         "our_own": rule_words.RULES[Rule.INTERNAL],

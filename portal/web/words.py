@@ -154,6 +154,7 @@ ALARMS: Final[dict[str, str]] = {
     "exposed": "Sandboxes are exposed",
     "isolation_unfounded": "A sandbox is isolated for what does not hold any more",
     "feed_old": "A feed of advisories is old",
+    "rules_broken": "Patterns of yours are left out of screening",
 }
 PROBES: Final[dict[str, tuple[str, str]]] = {
     "holds": ("The seal holds", "good"),
@@ -228,9 +229,19 @@ def action(name: str, data: Mapping[str, Any]) -> str:
         return f"{ACTIONS[name]}: {data['project']} {data.get('version') or '(every version)'}"
     if name in ("policy.listed", "policy.unlisted") and data.get("pattern"):
         return f"{ACTIONS[name]}: {data['pattern']} ({data.get('list')})"
+    if name == "alarm.raised" and data.get("kind") in ALARMS:
+        return f"Alarm: {ALARMS[data['kind']]}"
+    if name == "sandbox.exposed" and data.get("advisory"):
+        return f"{data['advisory']} speaks against what it received"
     if name == "sandbox.ending" and "stuck_seconds" in data:
         return "What held it let go; teardown goes on"
     return ACTIONS.get(name) or name.replace(".", " ").replace("_", " ").capitalize()
+
+
+def refusal(reason: str) -> str:
+    """Why the egress proxy refused, without where to ask: on a page that is the page itself."""
+    said = reason.partition("; ask for it at ")[0]
+    return "The seal does not let it out" if said.startswith("The seal lets this sandbox reach no ") else said
 
 
 def conditions(rule: Mapping[str, Any]) -> list[str]:

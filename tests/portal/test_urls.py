@@ -207,6 +207,7 @@ PAGES = [
     _line("GET", "exposures/reactions/change", "302 403 403 403 403 302"),
     _line("POST", "exposures/reactions/change", "302 403 403 403 403 302", low="end", reason="Strict"),
     _line("GET", "exposures/of/<str:advisory_id>", "302 403 403 200 200 200"),
+    _line("GET", "tools/sbom.json", "302 404 404 404 404 404"),  # of nothing
     _line("GET", "sandboxes/<int:sandbox_id>/sbom.json", "302 404 200 200 200 200"),
     _line("GET", "sandboxes/<int:sandbox_id>/evidence.zip", "302 404 403 403 403 403"),  # never isolated
     _line("GET", "alarms", "302 403 403 200 200 200"),
@@ -277,6 +278,7 @@ API = [
     _line("GET", "api/v1/sandboxes/<int:sandbox_id>/sbom", "401 404 200 200 200 200"),
     _line("GET", "api/v1/sandboxes/<int:sandbox_id>/evidence", "401 403 403 409 409 409"),  # never isolated
     _line("GET", "api/v1/exposure", "401 200 200 200 200 200"),
+    _line("GET", "api/v1/exposure/totals", "401 403 403 422 422 422"),  # of nothing
     _line("GET", "api/v1/exposure/sbom", "401 422 422 422 422 422"),  # of nothing
     _line("GET", "api/v1/waivers", "401 200 200 200 200 200"),
     _line("POST", "api/v1/waivers", "401 201 201 201 201 201", rule="cooldown", **WAIVED),

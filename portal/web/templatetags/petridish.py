@@ -115,6 +115,12 @@ def plain(text: str) -> str:
 
 
 @register.filter
+def refusal(reason: str) -> str:
+    """Why a connection was refused."""
+    return say.refusal(reason)
+
+
+@register.filter
 def bracketed(host: str) -> str:
     """As it stands before a port: an IPv6 address in brackets."""
     return ways.bracketed(host)
@@ -223,6 +229,12 @@ def subject(name: str) -> SafeString | str:
     kind, _, number = name.partition(":")
     if kind == "advisory" and number:
         return format_html('<a href="{}">{}</a>', reverse("exposed", args=[number]), number)
+    if (
+        kind == "file" and number
+    ):  # a digest: as much of it as one can compare at a glance, and all in the address
+        return format_html('<a href="{}?about={}">file {}…</a>', reverse("ledger"), name, number[:12])
+    if kind == "feed":
+        return format_html('<a href="{}#feeds">feed</a> {}', reverse("advisories"), number)
     try:
         url = reverse(_PAGES[kind], args=[int(number)])
     except (KeyError, ValueError, NoReverseMatch):

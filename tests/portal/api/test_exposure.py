@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -84,6 +85,28 @@ def test_pages_count_exposures(found: None, iris: User) -> None:
     second = Caller(iris).get("/exposure", limit=1, before=first.json()[0]["exposure"])
     assert len(second.json()) == 1
     assert "Link" not in second
+
+
+def test_totals_are_of_all_pages(found: None, ada: User, omar: User, alice: User, hers: Sandbox) -> None:
+    """And say whether the past was looked through."""
+    received(hers, filename="demo-1.0.tar.gz", sha256="e" * 64)
+    exposures.expose()
+    first, last = hers.installs.order_by("pk").first(), hers.installs.order_by("pk").last()
+    assert first is not None
+    assert last is not None
+    told = Caller(omar).get("/exposure/totals", advisory=BAD).json()
+    sums = {"found": 2, "live": 1, "past": 1, "closed": 0, "files": 3, "complete": True}
+    assert {name: told[name] for name in sums} == sums
+    assert datetime.fromisoformat(told["first"]).timestamp() == pytest.approx(first.at.timestamp(), abs=0.001)
+    assert datetime.fromisoformat(told["last"]).timestamp() == pytest.approx(last.at.timestamp(), abs=0.001)
+    malicious(ada, month=5, withdrawn="2026-05-01T00:00:00Z")
+    told = Caller(omar).get("/exposure/totals", advisory=BAD).json()
+    assert (told["closed"], told["complete"]) == (0, False)
+    exposures.expose()
+    told = Caller(omar).get("/exposure/totals", advisory=BAD).json()
+    assert [told[name] for name in ("found", "live", "past", "closed", "complete")] == [2, 0, 0, 2, True]
+    is_problem(Caller(omar).get("/exposure/totals", advisory="MAL-none"), 404, "not_found")
+    is_problem(Caller(alice).get("/exposure/totals", advisory=BAD), 403, "forbidden")
 
 
 def test_an_employee_sees_their_own(found: None, alice: User, hers: Sandbox) -> None:

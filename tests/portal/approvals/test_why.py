@@ -25,6 +25,7 @@ from sandboxes.lifecycle.models import Sandbox
 from sandboxes.screening import advisories
 from sandboxes.screening.models import Verdict
 from sandboxes.screening.queries import against
+from sandboxes.screening.standing import Standing
 from tests.portal.web import world
 
 DAY = timedelta(days=1)
@@ -74,7 +75,7 @@ def test_it_is_what_the_index_decides(box: Sandbox, ada: User) -> None:
     now = timezone.now()
     reader = why.Reader(now)
     page = Page.load(bytes(Project.objects.get().document or b""))
-    verdicts = {files[9].sha256: Screening.HELD}
+    verdicts = {files[9].sha256: Standing({("", "", ""): Screening.HELD})}
     knowledge = Knowledge(None, against(Ecosystem.PYPI, ["demo"])["demo"], verdicts)
     policy = Policy()  # what a new installation has
     view = make_view(page, policy, knowledge, now, "https://portal.example.org")

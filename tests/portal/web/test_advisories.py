@@ -1,8 +1,10 @@
 """Advisories as people read, declare and withdraw them, and the feeds they come from."""
 
+import json
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from portal.accounts.models import User
 from portal.web import screening_words
 from sandboxes.audit.models import Entry
 from sandboxes.screening import advisories, lookup
+from sandboxes.screening.feeds import import_feed
 from sandboxes.screening.models import Advisory, Feed
 from sandboxes.screening.words import Ecosystem
 from tests.portal.web import world
@@ -220,6 +223,33 @@ def test_feeds_with_their_age_and_their_error(client_of: ClientOf, omar: User, s
     assert ["3 days ago" in said[1], "It does not answer." in said[1], "Old" in said[1]] == [True] * 3
     assert ["just now" in said[2], "By hand" in said[2], "Fresh" in said[2]] == [True] * 3
     assert "hush" not in page
+    above = page.partition('id="results"')[0]
+    assert ["never.zip" in above, "a.zip" in above, "/srv/osv" in above] == [
+        True,
+        True,
+        False,
+    ]  # old, on schedule
+
+
+def test_broken_records_of_the_last_import_are_named(
+    client_of: ClientOf, omar: User, ada: User, tmp_path: Path
+) -> None:
+    (tmp_path / "good.json").write_text(json.dumps(document("GHSA-1", affected("demo", versions=["1"]))))
+    (tmp_path / "bad.json").write_text("{")
+    import_feed(str(tmp_path), by=ada)
+    feeds = _page(client_of(omar), "/advisories").partition('id="feeds"')[2]
+    assert "1 broken record skipped" in feeds
+    assert "bad.json: it is no JSON" in feeds
+    (tmp_path / "bad.json").unlink()
+    import_feed(str(tmp_path), by=ada)
+    assert "broken record" not in _page(client_of(omar), "/advisories").partition('id="feeds"')[2]
+
+
+def test_from_an_advisory_to_who_is_exposed(client_of: ClientOf, alice: User, omar: User, ada: User) -> None:
+    advisories.put(document("GHSA-1", affected("demo", versions=["1"])), by=ada)
+    link = 'href="/exposures/of/GHSA-1"'
+    assert link in _page(client_of(omar), "/advisories/GHSA-1")
+    assert link not in _page(client_of(alice), "/advisories/GHSA-1")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from sandboxes.index.models import Waiver
 from sandboxes.lifecycle.queries import index_url
 from sandboxes.usage.models import Fetch
 from tests.portal.web import world
+from tests.portal.web.test_held import stored
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -270,3 +272,20 @@ def test_a_held_file_is_released(page: Page, iris: User) -> None:
     expect(page.get_by_role("heading", name="Released because")).to_be_visible()
     row.refresh_from_db()
     assert row.decided_by == iris
+
+
+def test_code_opens_at_what_was_found(page: Page, iris: User, settings: Any, tmp_path: Path) -> None:
+    settings.INDEX_FILES = tmp_path
+    code = "X = 1\n" * 300 + "send()\n" + "X = 1\n" * 300
+    digest = stored(tmp_path, "2.0", code)
+    world.held(sha256=digest, findings=[{**world.FOUND, "line": 301}])
+    _sign_in(page, iris)
+    page.goto(f"/held/{digest}")
+    code_box = page.get_by_role("group", name="evil/__init__.py")
+    row, box = code_box.locator(".found").bounding_box(), code_box.bounding_box()
+    assert row
+    assert box
+    assert box["y"] < row["y"] < box["y"] + box["height"] - row["height"]
+    expect(code_box.get_by_text("lines not shown").first).to_be_attached()
+    page.get_by_role("link", name="evil/__init__.py:301").click()
+    expect(page.locator("tr:target")).to_contain_text("send()")

@@ -29,7 +29,7 @@ def _page(client: Client, address: str) -> str:
     return answer.content.decode()
 
 
-def _stored(folder: Path, version: str, code: str, **members: str) -> str:
+def stored(folder: Path, version: str, code: str, **members: str) -> str:
     """A wheel in the index's folder; its sha256."""
     data = io.BytesIO()
     info = f"evil-{version}.dist-info"
@@ -101,13 +101,13 @@ def test_side_by_side_with_the_previous_release(
     client_of: ClientOf, iris: User, settings: Any, tmp_path: Path
 ) -> None:
     settings.INDEX_FILES = tmp_path
-    old = _stored(tmp_path, "1.0", "import json\nX = 1\n")
-    new = _stored(tmp_path, "2.0", "import json\nX = 1\nsend('<script>')\n")
+    old = stored(tmp_path, "1.0", "import json\nX = 1\n")
+    new = stored(tmp_path, "2.0", "import json\nX = 1\nsend('<script>')\n")
     world.held(version="1.0", sha256=old, state="passed")
     row = world.held(sha256=new, former_sha256=old)
     page = _page(client_of(iris), f"/held/{row.sha256}")
     assert re.search(r'<tr class="same"><td class="n was">1</td><td class="was"><code>import json', page)
-    line = re.search(r'<tr class="new found">.*?</tr>', page)
+    line = re.search(r'<tr class="new found"[^>]*>.*?</tr>', page)
     assert line
     assert "send(&#x27;&lt;script&gt;&#x27;)" in line[0]
     assert "METADATA" not in page.partition('id="code"')[2]  # nothing was found there
@@ -118,7 +118,7 @@ def test_the_previous_release_as_the_index_knows_it(
 ) -> None:
     """Screening never looked at it."""
     settings.INDEX_FILES = tmp_path
-    old, new = _stored(tmp_path, "1.0", "a\nb\nX\n"), _stored(tmp_path, "2.0", "a\nb\nY\n")
+    old, new = stored(tmp_path, "1.0", "a\nb\nX\n"), stored(tmp_path, "2.0", "a\nb\nY\n")
     row = world.held(sha256=new, former_sha256=old)
     browser = client_of(iris)
     assert "previous release’s bytes cannot be read" in _page(browser, f"/held/{new}")
@@ -130,7 +130,7 @@ def test_the_previous_release_as_the_index_knows_it(
         url="https://files.example.org/evil",
         asked_at=row.at,
     )
-    assert '<tr class="changed found">' in _page(browser, f"/held/{new}")
+    assert '<tr class="changed found"' in _page(browser, f"/held/{new}")
 
 
 def test_bytes_that_are_not_here_are_said_to_be(
@@ -147,6 +147,7 @@ def test_bytes_that_are_not_here_are_said_to_be(
 
 def test_what_nothing_is_known_of_has_a_page_too(client_of: ClientOf, iris: User) -> None:
     plain: dict[str, Any] = {"ecosystem": "", "filename": "", "level": "", "reason": "", "findings": []}
+    plain["scanned_by"] = 0  # what screens says what it looked at
     row = world.held("", "", sha256="a" * 64, **plain)
     browser = client_of(iris)
     page = _page(browser, f"/held/{row.sha256}")
@@ -204,3 +205,22 @@ def test_taken_back_a_block_by_an_admin_alone(client_of: ClientOf, iris: User, a
     assert approver.post(f"/held/{released.sha256}/decide", form).status_code == 302
     assert client_of(ada).post(f"/held/{blocked.sha256}/decide", form).status_code == 302
     assert set(Verdict.objects.values_list("state", "decision")) == {("held", "")}
+
+
+def test_a_finding_leads_to_its_line_and_is_said_once(
+    client_of: ClientOf, iris: User, settings: Any, tmp_path: Path
+) -> None:
+    settings.INDEX_FILES = tmp_path
+    code = "X = 1\n" * 300 + "send()\n" + "X = 1\n" * 9 + "send()\n"
+    found = [{**world.FOUND, "line": line} for line in (301, 311)]
+    row = world.held(sha256=stored(tmp_path, "2.0", code), findings=found)
+    page = _page(client_of(iris), f"/held/{row.sha256}")
+    for line in (301, 311):
+        assert f'<a href="#code-1-{line}"><code>evil/__init__.py:{line}</code></a>' in page
+        assert f'class="same found" id="code-1-{line}"' in page
+    assert page.count(f'<h3 class="wrap">{world.FOUND["why"]}</h3>') == 1
+    assert '<tr class="cut"><td colspan="2">200 lines not shown' in page
+
+
+def test_where_the_code_is_not_here_a_finding_leads_nowhere(client_of: ClientOf, iris: User) -> None:
+    assert "#code-" not in _page(client_of(iris), f"/held/{world.held().sha256}")

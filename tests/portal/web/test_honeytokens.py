@@ -44,7 +44,9 @@ def test_who_used_one(client_of: ClientOf, alice: User, iris: User, bob: User, b
         page = _page(client_of(who), box)
         section = page.partition('id="honeytokens"')[2].partition("</section>")[0]
         assert "Planted credentials were used" in page
-        assert f"Another sandbox</span><br>{other}" in section
+        named = str(other) if who == alice else f'<a href="/sandboxes/{other.pk}">{other}</a>'
+        assert f"Another sandbox</span><br>{named}" in section
+        assert "A planted credential was used</h2>" in page.partition('id="installs"')[0]  # before all else
         assert "This sandbox" in section
         assert "Not known" in section
         for each in bait.baits(box.pk):

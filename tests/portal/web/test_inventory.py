@@ -62,3 +62,20 @@ def test_of_one_that_is_over_nothing_can_be_asked(client_of: ClientOf, alice: Us
     assert "only in one that is ready" in told
     assert not Inventory.objects.exists()
     assert "What is really installed" not in told
+
+
+def test_what_could_not_be_taken_was_tried(client_of: ClientOf, alice: User, box: Sandbox) -> None:
+    Inventory.objects.create(sandbox=box, taken_at=timezone.now(), error="There is no pod to look into.")
+    section = _section(client_of(alice), box)
+    assert "Tried <time" in section
+    assert "Looked at" not in section
+
+
+def test_of_many_the_first_are_shown(client_of: ClientOf, alice: User, box: Sandbox) -> None:
+    entries = [entry(f"six-{number}", "as_received") for number in range(51)]
+    Inventory.objects.create(
+        sandbox=box, taken_at=timezone.now(), entries=entries, counts={"as_received": 51}
+    )
+    section = _section(client_of(alice), box)
+    assert "The first 50 of 51" in section
+    assert "six-50" not in section

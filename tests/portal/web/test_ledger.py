@@ -9,6 +9,7 @@ from django.test import Client
 from portal.accounts.models import User
 from portal.web import ledger
 from sandboxes.audit.models import Entry
+from sandboxes.screening import deciding
 from tests.portal.web import world
 
 type ClientOf = Callable[[User], Client]
@@ -66,3 +67,12 @@ def test_verifying_a_broken_one_names_the_entry(client_of: ClientOf, bob: User, 
         cursor.execute("UPDATE audit_entry SET actor = 'nobody' WHERE id = %s", [broken])
     page = client_of(omar).post("/ledger/verify").content.decode()
     assert f"The chain is broken at entry {broken}:" in page
+
+
+def test_a_file_is_named_by_the_beginning_of_its_digest(client_of: ClientOf, iris: User, omar: User) -> None:
+    row = world.held()
+    deciding.block(row.sha256, iris, "Bad")
+    browser = client_of(omar)
+    named = f'<a href="/ledger?about=file:{row.sha256}">file {row.sha256[:12]}…</a>'
+    assert named in browser.get("/ledger").content.decode()
+    assert "Held file blocked" in browser.get(f"/ledger?about=file:{row.sha256}").content.decode()

@@ -58,7 +58,7 @@ def test_a_download_with_the_package_in_use(
         assert "punkt-1.0.zip" in section
         assert "nltk 3.9" in section
         assert "By no installer" in section
-        assert "Says no name" in section
+        assert "A client without a name" in section
         assert "Not known" in section
 
 
@@ -69,15 +69,15 @@ def test_this_package_then_this_attempt(client_of: ClientOf, alice: User, box: S
     browser = client_of(alice)
     page = _page(browser, f"/sandboxes/{box.pk}")
     section = page.partition('id="attempts"')[2].partition("</section>")[0]
-    assert section.index("evil 6.6") < section.index("evil.example:443")
-    assert "and 7 more like it" in section
+    assert "evil 6.6" in section
+    assert section.index("evil.example:443") < section.index("7 more like it")
 
     version = page.partition("?v=")[2].partition('"')[0]
     same = browser.get(f"/sandboxes/{box.pk}?v={version}", headers={"HX-Request": "true"})
     assert same.status_code == 204
     Connection.objects.filter(pk=row.pk).update(repeats=8)
     now = browser.get(f"/sandboxes/{box.pk}?v={version}", headers={"HX-Request": "true"})
-    assert "and 8 more like it" in now.content.decode()
+    assert "8 more like it" in now.content.decode()
 
 
 def test_names_are_shown_as_text(client_of: ClientOf, alice: User, box: Sandbox) -> None:

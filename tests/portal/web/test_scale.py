@@ -4,12 +4,14 @@ import re
 from collections.abc import Callable
 
 import pytest
+from django.db.models.functions import Now
 from django.test import Client
 
 from portal.accounts.models import User
 from portal.approvals import scale as approvals
 from sandboxes.audit.models import Entry
 from sandboxes.screening import scale, scoring
+from sandboxes.screening.models import Rules
 from tests.portal.web import world
 
 type ClientOf = Callable[[User], Client]
@@ -70,3 +72,24 @@ def test_what_makes_no_scale_comes_back(
     for name, value in typed.items():
         assert f'name="{name}" value="{value}"' in page
     assert scale.is_default()
+
+
+def test_the_patterns_of_each_place_and_what_is_wrong_with_them(client_of: ClientOf, ada: User) -> None:
+    assert "No screening process was heard of" in client_of(ada).get("/scale").content.decode()
+    problem = {"file": "acme<b>.yar", "line": 7, "message": "error[E025]: unknown pattern"}
+    said = {"changed_at": Now(), "seen_at": Now(), "ours": 33, "added": 2}
+    Rules.objects.create(place="one:/rules", folder="/rules", digest="a", problems=[problem], **said)
+    page = client_of(ada).get("/scale").content.decode()
+    assert "one:/rules" in page
+    assert "<code>acme&lt;b&gt;.yar</code>, line 7: error[E025]: unknown pattern" in page
+    assert re.search(r'Rules of ours">33<.*Rules of yours">2', page, re.DOTALL)
+    assert "Not all places" not in page
+    Rules.objects.create(place="two:", digest="b", **said)
+    page = client_of(ada).get("/scale").content.decode()
+    assert "Not all places have the same rules" in page
+    assert "no folder is set" in page
+
+
+def test_what_was_reopened_is_not_counted_as_freed(client_of: ClientOf, ada: User) -> None:
+    world.held(reopened=True)
+    assert scale.effect(approvals.parse(USUAL | {"hold": "150"})).freed == 0

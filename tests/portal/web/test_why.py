@@ -227,3 +227,14 @@ def test_a_refusal_is_told_where_it_was_asked(
     assert "Wait the week" in page
     assert 'name="reason"' in page  # they may ask again, with a better reason
     assert Waiver.objects.get().state == State.REFUSED
+
+
+def test_who_decides_about_held_files_is_led_to_it(
+    client_of: ClientOf, alice: User, ada: User, box: Sandbox
+) -> None:
+    world.held("demo", "1.0")
+    link = 'href="/held?q=demo-1.0-py3-none-any.whl"'
+    assert link in read(client_of(ada), f"/why/pypi/demo/1.0/?sandbox={box.pk}")
+    page = read(client_of(alice), "/why/pypi/demo/1.0/")
+    assert "queue already" in page
+    assert link not in page

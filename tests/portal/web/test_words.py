@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from portal.approvals.models import State
-from portal.web.words import ACTIONS, PHASES, STATES, action, conditions, relative, remaining
+from portal.web.words import ACTIONS, PHASES, STATES, action, conditions, refusal, relative, remaining
 from sandboxes.lifecycle.phases import Phase
 
 NOW = datetime(2026, 11, 22, 18, 0, tzinfo=UTC)
@@ -62,3 +62,23 @@ def test_a_rule_in_plain_words() -> None:
         "The person has at most 2 live sandboxes, this one included",
     ]
     assert conditions({}) == []
+
+
+def test_the_ledger_says_which_alarm_and_which_advisory() -> None:
+    assert action("alarm.raised", {"kind": "honeytoken"}) == "Alarm: A planted credential was used"
+    assert action("alarm.raised", {"kind": "of another time"}) == "Alarm raised"
+    assert action("sandbox.exposed", {"advisory": "MAL-1"}) == "MAL-1 speaks against what it received"
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        (
+            "The seal lets this sandbox reach no a.example:443; ask for it at https://x/sandboxes/1",
+            "The seal does not let it out",
+        ),
+        ("The host's address is not public.", "The host's address is not public."),
+    ],
+)
+def test_a_refusal_without_where_to_ask(reason: str, said: str) -> None:
+    assert refusal(reason) == said

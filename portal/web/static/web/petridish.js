@@ -1,5 +1,5 @@
 // The little that HTML and htmx cannot do: clocks that count down, copying, tables that stack on a
-// phone, and keeping the focus where it is when a live part is drawn anew around a form that is preserved.
+// phone, code that opens at what was found, and keeping the focus where it is when a live part is drawn anew around a form that is preserved.
 "use strict";
 
 const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
@@ -48,6 +48,14 @@ function label() {
   }
 }
 
+// Code in which something was found opens where that is.
+function openAtFound() {
+  for (const code of document.querySelectorAll(".sides")) {
+    const row = code.querySelector(".found");
+    if (row) code.scrollTop = row.offsetTop - code.clientHeight / 3;
+  }
+}
+
 // What is said to screen readers is said once, however often the part is drawn.
 document.addEventListener("htmx:oobBeforeSwap", (event) => {
   const { target, fragment } = event.detail;
@@ -70,4 +78,5 @@ document.addEventListener("click", (event) => {
 for (const drawn of ["DOMContentLoaded", "htmx:afterSwap"]) {
   document.addEventListener(drawn, () => { tick(); label(); });
 }
+document.addEventListener("DOMContentLoaded", openAtFound);
 setInterval(tick, 1000);
