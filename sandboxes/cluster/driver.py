@@ -8,6 +8,7 @@ the dangerous operation. A full paged list is the truth; no watch is used.
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from sandboxes.cluster import counting
 from sandboxes.cluster.api import Api, StatusRefusedError
 from sandboxes.cluster.entering import Entering
 from sandboxes.cluster.freezing import Freezing
@@ -22,7 +23,6 @@ from sandboxes.cluster.kinds import (
 from sandboxes.cluster.observe import namespace_state, workspace_state
 from sandboxes.cluster.pacing import Pacer
 from sandboxes.cluster.probing import Probing
-from sandboxes.cluster.quantities import parse_quantity
 from sandboxes.cluster.remains import Existing, Remains
 from sandboxes.cluster.spec import (
     ClusterInfo,
@@ -165,9 +165,7 @@ class Cluster(Entering, Freezing, Keeping, Probing, Remains, Tending):
         pods = list(self._api.list(_POD, namespace))
         if any(pod["metadata"].get("labels", {}).get(Labels.STAGE) == "workspace" for pod in pods):
             return []
-        there = sum(pod.get("status", {}).get("phase") not in ("Succeeded", "Failed") for pod in pods)
-        counted = (quota.get("status", {}).get("used", {}) for quota in self._api.list(_QUOTA, namespace))
-        return [] if any(parse_quantity(used.get("pods", "0")) > there for used in counted) else refusals
+        return [] if counting.is_behind(self._api, namespace) else refusals
 
     def _refusal(self, namespace: str, item: KubeObject) -> str:
         template, name = item["spec"]["template"], f"{item['metadata']['name']}-0"

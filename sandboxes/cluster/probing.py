@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from sandboxes.cluster import targets
+from sandboxes.cluster import counting, targets
 from sandboxes.cluster.api import Api, StatusRefusedError
 from sandboxes.cluster.kinds import KINDS, NAMESPACE, kind
 from sandboxes.cluster.names import PROBE_POD
@@ -82,7 +82,18 @@ class Probing(ABC):
                 self._api.delete(path, options)
                 if self._api.find(path) is not None:
                     raise ClusterUnavailableError("An older probe is still going away.", retry_after=0.5)
-            self._api.apply(path, item)
+            self._start(path, item)
+
+    def _start(self, path: str, pod: KubeObject) -> None:
+        """TemporaryError while the quota still counts a pod that is gone: then a refusal says nothing."""
+        try:
+            self._api.apply(path, pod)
+        except StatusRefusedError as error:
+            if error.status == 403 and counting.is_behind(self._api, pod["metadata"]["namespace"]):
+                raise ClusterUnavailableError(
+                    "The quota still counts a pod that is gone.", retry_after=1
+                ) from error
+            raise
 
     def probe(
         self,

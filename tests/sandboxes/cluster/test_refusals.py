@@ -7,6 +7,7 @@ import pytest
 
 from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.spec import Labels
+from sandboxes.errors import ClusterRefusedError, ClusterUnavailableError
 from tests.sandboxes.cluster.stub import Answer, Stub, found, status
 
 type Json = dict[str, Any]
@@ -96,3 +97,25 @@ def test_asleep_no_pod_is_asked_for(stub: tuple[Stub, int], cluster: Cluster) ->
     server.observed = 2
     cluster.workspace("x")
     assert server.tried == 0
+
+
+@pytest.mark.parametrize(
+    ("counted", "pods", "wait"),
+    [("2", [WORKSPACE], True), ("2", [WORKSPACE, DONE], True), ("1", [WORKSPACE], False)],
+)
+def test_a_probe_waits_for_a_quota_that_counts_what_is_gone(
+    stub: tuple[Stub, int], cluster: Cluster, counted: str, pods: list[Json], wait: bool
+) -> None:
+    """Its first attempt was deleted, or lost a race: its successor has room, though the server says otherwise."""
+    server = Server(pods=[pods], counted=counted)
+    refused = status(403, 'pods "probe" is forbidden: exceeded quota: sandbox, requested: limits.cpu=1')
+
+    def answer(method: str, path: str) -> Answer:
+        if "/pods/probe" in path:
+            return refused if method == "PATCH" else status(404, "not found")
+        return server(method, path)
+
+    stub[0].answer = answer
+    probe = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe", "namespace": "x"}}
+    with pytest.raises(ClusterUnavailableError if wait else ClusterRefusedError, match="quota"):
+        cluster.start_probe([probe])
