@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from sandboxes.screening.archives import unpacking
+from sandboxes.screening.archives.copies import without_copies
 from sandboxes.screening.archives.errors import BrokenError
 from sandboxes.screening.archives.inside import MARK, Budget, Inner, Trouble, find, inside
 from sandboxes.screening.archives.limits import DEFAULT, Limits
@@ -32,7 +33,7 @@ _TARS: Final = {
 
 
 class ArchivePackage:
-    """Implements `package.Package`. Of members with one path the last one counts, as for installers."""
+    """Implements `package.Package`. No two members have one path."""
 
     def __init__(
         self, kind: Kind, facts: Facts, members: list[FileMember], odd: Oddities, source: Source, cache: Cache
@@ -99,9 +100,10 @@ def _opened(source: Source, kind: Kind, facts: Facts, limits: Limits) -> Archive
     if kind is Kind.WHEEL or (kind is Kind.SDIST and name.endswith(".zip")):
         members = read_zip(source, limits, odd, cache)
     else:
-        members = read_tar(_stream(source, kind, name, limits), limits, odd, cache)
+        members = read_tar(_stream(source, kind, name, limits), limits, odd, cache, npm=kind is Kind.NPM)
     members = _without_first_folder(members, kind, odd)
     compare([member.path for member in members], odd)
+    members = without_copies(members)
     return ArchivePackage(kind, facts, members, odd, source, cache)
 
 

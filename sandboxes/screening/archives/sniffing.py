@@ -6,11 +6,11 @@ from enum import StrEnum
 from typing import Final
 
 from sandboxes.screening.archives import unpacking
-from sandboxes.screening.archives.errors import ArchiveError, BrokenError
+from sandboxes.screening.archives.errors import ArchiveError
 from sandboxes.screening.archives.limits import READ
 from sandboxes.screening.archives.members import FileMember
 from sandboxes.screening.archives.source import Held
-from sandboxes.screening.archives.tar_headers import BLOCK, read_header
+from sandboxes.screening.archives.tar_headers import BLOCK, has_sum
 from sandboxes.screening.archives.unpacking import Unpacker, step
 from sandboxes.screening.archives.zip_end import is_also_zip
 
@@ -63,13 +63,7 @@ def seen(member: FileMember) -> Seen | None:
 
 def is_tar(block: bytes) -> bool:
     """Its checksum says so: other bytes hardly ever have one."""
-    if len(block) < BLOCK or not block[0]:
-        return False
-    try:
-        read_header(block)
-    except BrokenError:
-        return False
-    return True
+    return len(block) == BLOCK and bool(block[0]) and has_sum(block)
 
 
 def _ends_as_zip(data: bytes) -> bool:

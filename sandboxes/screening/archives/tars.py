@@ -1,21 +1,22 @@
 """A tarball, header by header, in a loop: neither nested headers nor huge ones cost more than a limit.
 
 Read by the rules of Python's `tarfile` and of npm's `tar`; where these two would read different things
-(bytes behind a folder, two names for one member) the archive is broken. Links that lead to a member are
-members with its bytes, since that is what is there once it is unpacked.
+(bytes behind a folder, two names for one member) the archive is broken (`tar_npm`, for npm's own ways). Links that
+lead to members are members too (`tar_links`), since that is what is there once it is unpacked.
 """
 
-import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
 
+from sandboxes.screening.archives import tar_npm
 from sandboxes.screening.archives.errors import BrokenError, LimitError
 from sandboxes.screening.archives.limits import Limits, said
 from sandboxes.screening.archives.members import Cache, FileMember
 from sandboxes.screening.archives.oddities import Oddities, check_size, decoded, path_of, shown
-from sandboxes.screening.archives.tar_headers import BLOCK, Header, decimal, read_header, read_records
+from sandboxes.screening.archives.tar_headers import BLOCK, Header, decimal, read_header, read_records, text
+from sandboxes.screening.archives.tar_links import Link, follow
 from sandboxes.screening.archives.unpacking import CHUNK
 
 _FILES: Final = (b"0", b"\0", b"7")
@@ -26,7 +27,6 @@ _PAX: Final = (b"x", b"X", b"g")
 _LONG: Final = {b"L": b"path", b"K": b"linkpath"}  # GNU's way of long names
 _OF_ONE: Final = (b"path", b"linkpath", b"size")
 _USTAR_MOST: Final = 8**11  # bytes: what does not fit is told elsewhere
-_HOPS: Final = 8  # links to links
 
 
 class Bytes(Protocol):
@@ -46,26 +46,34 @@ class _Walk:
     limits: Limits
     odd: Oddities
     cache: Cache
+    npm: bool
     at: int = 0
     headers: int = 0
     everywhere: dict[bytes, bytes] = field(default_factory=dict)  # pax records for all that follow
     next_one: dict[bytes, bytes] = field(default_factory=dict)  # and for the next one only
     members: list[FileMember] = field(default_factory=list)
-    links: list[tuple[str, str, bool]] = field(default_factory=list)  # from, to, symbolic
+    links: list[Link] = field(default_factory=list)
+
+    def refuse(self, reason: str) -> None:
+        """Of an archive inside another, for which nobody's installer is known, all is read, and this is told."""
+        if not self.cache.lenient:
+            raise BrokenError(f"{reason}: programs would unpack different things")
+        self.odd.add(f"{reason[:1].upper()}{reason[1:]}.")
 
 
-def read_tar(stream: Bytes, limits: Limits, odd: Oddities, cache: Cache) -> list[FileMember]:
-    walk = _Walk(stream, limits, odd, cache)
+def read_tar(
+    stream: Bytes, limits: Limits, odd: Oddities, cache: Cache, npm: bool = False
+) -> list[FileMember]:
+    walk = _Walk(stream, limits, odd, cache, npm)
     while (block := _block(walk)) is not None:
-        header = read_header(block)
+        header = read_header(block, cache.lenient)
         _check_header(header, walk)
         if header.kind in _PAX or header.kind in _LONG:
             _take_description(header, walk)
         else:
             _take_entry(header, walk)
     _check_end(walk)
-    _follow_links(walk)
-    return walk.members
+    return walk.members + follow(walk.links, walk.members, limits, walk.refuse)
 
 
 def _block(walk: _Walk) -> bytes | None:
@@ -89,6 +97,8 @@ def _block(walk: _Walk) -> bytes | None:
 
 def _check_header(header: Header, walk: _Walk) -> None:
     walk.headers += 1
+    if walk.npm:
+        tar_npm.check_header(header)
     if walk.headers > walk.limits.members:
         raise LimitError(f"it has more than {walk.limits.members} members")
     if header.size > walk.limits.total:
@@ -105,7 +115,13 @@ def _take_description(header: Header, walk: _Walk) -> None:
     data = walk.stream.read(walk.at, header.size)
     _skip(header.size, walk)
     long = _LONG.get(header.kind)
-    records = {long: data.partition(b"\0")[0]} if long else read_records(data)
+    records = {long: text(data)} if long else read_records(data)
+    if long and not records[long]:
+        raise BrokenError("a name in it is empty")
+    if walk.npm:
+        tar_npm.check_described(header.name)
+        if not long:
+            tar_npm.check_records(data, records)
     if header.kind == b"g" and not records.keys().isdisjoint(_OF_ONE):
         raise BrokenError("it gives all its members one name or one size")
     target = walk.everywhere if header.kind == b"g" else walk.next_one
@@ -121,7 +137,10 @@ def _take_entry(header: Header, walk: _Walk) -> None:
     if header.kind == _SPARSE or any(key.startswith(b"GNU.sparse") for key in described):
         raise BrokenError(f"{_shown(header.name)} is stored with holes, which is not read")
     size = _size(header, described, walk)
-    name = decoded(described.get(b"path", header.name), "utf-8", walk.odd)
+    raw = described.get(b"path", header.name)
+    if walk.npm:
+        tar_npm.check_described(raw)
+    name = decoded(raw, "utf-8", walk.odd)
     path = path_of(name, walk.limits, walk.odd)
     start = walk.at
     if header.kind == _FOLDER or header.kind in _LINKS or header.kind in _OTHERS:
@@ -130,16 +149,25 @@ def _take_entry(header: Header, walk: _Walk) -> None:
     if header.kind not in _FILES:
         walk.odd.add(f"{shown(path)} is of a kind that is not known ({shown(chr(header.kind[0]))}).")
     _skip(size, walk)
-    if name.endswith("/"):
-        if size:
-            raise BrokenError(f"{shown(name)} is a folder with bytes of its own")
+    if name.endswith("/") or _is_old_folder(header):
+        if size or not name.endswith("/"):
+            raise BrokenError(f"{shown(name)} is a folder with bytes of its own, or with a file's name")
         return
     if not path:
+        if size:
+            raise BrokenError(f"a member in it has bytes, and the name {shown(name)}")
         walk.odd.add(f"A member has the name {shown(name)}.")
         return
+    if walk.npm:
+        tar_npm.check_path(name)
     check_size(path, size, None, walk.limits, walk.odd)
     source = partial(_bytes, walk.stream, start, size)
     walk.members.append(FileMember(path, size, source, walk.cache, len(walk.members)))
+
+
+def _is_old_folder(header: Header) -> bool:
+    """To Python, whatever another header says it is called: it reads on right behind it."""
+    return header.kind == b"\0" and header.name.endswith(b"/")
 
 
 def _size(header: Header, described: dict[bytes, bytes], walk: _Walk) -> int:
@@ -167,7 +195,7 @@ def _take_other(header: Header, path: str, size: int, described: dict[bytes, byt
         return
     target = decoded(described.get(b"linkpath", header.link), "utf-8", walk.odd)
     walk.odd.add(f"{shown(path)} is {_LINKS[header.kind]} to {shown(target)}.")
-    walk.links.append((path, target, header.kind == b"2"))
+    walk.links.append(Link(path, target, header.kind == b"2"))
 
 
 def _skip(size: int, walk: _Walk) -> None:
@@ -186,31 +214,12 @@ def _check_end(walk: _Walk) -> None:
             walk.odd.add("There is something after its end.")
         walk.at += len(chunk)
     if walk.stream.rest and not _only_zeros(walk.stream):
-        walk.odd.add(f"There are {said(walk.stream.rest)} after its end, which are not packed.")
+        walk.refuse(f"there are {said(walk.stream.rest)} after its end, which may be another archive")
 
 
 def _only_zeros(stream: Bytes) -> bool:
     """Padding to a tape's block: gzip skips it."""
     return not any(piece.strip(b"\0") for piece in stream.after())
-
-
-def _follow_links(walk: _Walk) -> None:
-    paths = {member.path: member for member in walk.members}
-    quiet = Oddities(walk.limits)
-    waiting = walk.links
-    for _ in range(_HOPS):
-        left = []
-        for path, target, symbolic in waiting:
-            place = posixpath.join(posixpath.dirname(path), target) if symbolic else target
-            found = paths.get(path_of(place, walk.limits, quiet))
-            if found is None:
-                left.append((path, target, symbolic))
-            elif path not in paths:
-                paths[path] = found.renamed(path)
-                walk.members.append(paths[path])
-        if len(left) == len(waiting):
-            return
-        waiting = left
 
 
 def _bytes(stream: Bytes, start: int, size: int) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sandboxes.screening.archives.errors import BrokenError
-from sandboxes.screening.archives.limits import DEFAULT, said
+from sandboxes.screening.archives.limits import said
 from sandboxes.screening.archives.oddities import Oddities
 from sandboxes.screening.archives.source import Source
 
@@ -13,6 +13,8 @@ _END: Final = struct.Struct("<4s4H2LH")
 _LOCATOR: Final = struct.Struct("<4sLQL")
 _LARGE: Final = struct.Struct("<4sQ2H2L4Q")
 _SIGNATURE: Final = b"PK\x05\x06"
+_LOCATED: Final = b"PK\x06\x07"
+_ENTRY: Final = b"PK\x01\x02"
 _FULL: Final = 0xFFFFFFFF
 _COMMENT: Final = 0xFFFF  # bytes that a comment may have
 
@@ -36,13 +38,22 @@ def find_end(source: Source, odd: Oddities) -> End:
 
 
 def is_also_zip(source: Source) -> bool:
-    """Whether a file of another kind can be opened as a zip too: by some, it will be."""
-    odd = Oddities(DEFAULT)
-    try:
-        end = find_end(source, odd)
-    except BrokenError:
-        return False
-    return end.members > 0 and source.read(end.directory, 4) == b"PK\x01\x02"
+    """Whether a file of another kind can be opened as a zip too: by some, it will be.
+
+    Of all else that an end says Python reads next to nothing, so neither do we: a member count of none, a disk that
+    is not this one, or a comment that is cut off make a zip that others open and that we do not.
+    """
+    start = max(source.size - _COMMENT - _END.size, 0)
+    tail = source.read(start, source.size - start)
+    at = tail.find(_SIGNATURE)
+    while 0 <= at <= len(tail) - _END.size:
+        size = _END.unpack_from(tail, at)[5]
+        if source.read(start + at - size, 4) == _ENTRY:
+            return True
+        if source.read(start + at - _LOCATOR.size, 4) == _LOCATED:
+            return True
+        at = tail.find(_SIGNATURE, at + 1)
+    return False
 
 
 def _last(tail: bytes) -> int:
@@ -96,7 +107,7 @@ def _large(source: Source, at: int) -> tuple[int, int, int, int] | None:
     where these are not the same, `told` differs from the place by more than the bytes before the zip.
     """
     locator = source.read(at - _LOCATOR.size, _LOCATOR.size)
-    if not locator.startswith(b"PK\x06\x07"):
+    if not locator.startswith(_LOCATED):
         return None
     _, part, told, parts = _LOCATOR.unpack(locator)
     place = at - _LOCATOR.size - _LARGE.size

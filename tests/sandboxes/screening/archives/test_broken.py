@@ -60,6 +60,11 @@ OPENING: dict[str, tuple[bytes, Facts, str]] = {
         SDIST,
         "damaged|two ways",
     ),
+    "after gzip's end": (made.tarred(FILE) + b"evil", SDIST, "4 bytes after its end, which may be another archive"),
+    "a sum of all eight digits": (
+        made.tarred(FILE[:148] + b"%08o" % int(FILE[148:154], 8) + FILE[156:]), SDIST, "a sum that not all programs",
+    ),
+    "bytes without a name": (made.tarred(made.entry("", b"1")), SDIST, "has bytes, and the name ''"),
     "a pax length beyond its end": (_pax(b"99 path=t/b\n"), SDIST, "pax header in it is damaged"),
     "a pax length of nothing": (_pax(b"0 path=t/b\n"), SDIST, "pax header in it is damaged"),
     "pax without a length": (_pax(b"path=t/b\n"), SDIST, "pax header in it is damaged"),

@@ -66,11 +66,14 @@ HELD: dict[str, tuple[bytes, Facts, str]] = {
     "a header without end": (gzip.compress(entry("p", b"9" * 5000, b"x")[:700]), SDIST, "in the middle"),
     "pax that says its own length is 10^19": (tarred(entry("p", b"9" * 19 + b" a=b\n", b"x"), FILE), SDIST, "damaged"),
     "a member of 8 GiB that is not there": (tarred(made.block(b"t/a", (8 << 30) - 1, b"0")), SDIST, "in the middle"),
+    "two members of one name": (zipped(Lie(b"a", b"1"), Lie(b"a", b"2")), WHEEL, "more than once, with other bytes"),
+    "a link over a file": (tarred(FILE, entry("t/setup.py", kind=b"2", link="/x")), SDIST, "something else too"),
+    "another tarball behind zeros": (tarred(FILE) + bytes(9) + tarred(FILE), SDIST, "which may be another archive"),
     "negative numbers": (tarred(FILE[:124] + b"\xff" * 12 + FILE[136:]), SDIST, "two ways|damaged"),
 }  # fmt: skip
 
 READ: dict[str, tuple[bytes, Facts, str]] = {
-    "two members of one name": (zipped(Lie(b"a", b"1"), Lie(b"a", b"2")), WHEEL, "'a' is there more than once"),
+    "the same member twice": (zipped(Lie(b"a", b"1"), Lie(b"a", b"1")), WHEEL, "'a' is there more than once"),
     "headers that disagree": (zipped(Lie(b"a", b"", local_name=b"b")), WHEEL, "another name ('b')"),
     "a large zip in order": (large(), WHEEL, ""),
     "a description that lies": (zipped(Lie(b"a", b"1", flags=8), gap=DESCRIBED[:-1] + b"x"), WHEEL, "to no member"),
@@ -85,7 +88,7 @@ READ: dict[str, tuple[bytes, Facts, str]] = {
         tarred(FILE, entry("t/a", kind=b"2", link="b"), entry("t/b", kind=b"2", link="a")), SDIST, "is a link to",
     ),
     "a hard link outside": (tarred(FILE, entry("t/h", kind=b"1", link="../../etc/shadow")), SDIST, "a hard link to"),
-    "a link over a file": (tarred(FILE, entry("t/setup.py", kind=b"2", link="/x")), SDIST, "is a link to '/x'"),
+    "a folder linked to itself": (tarred(FILE, entry("t/d", kind=b"2", link=".")), SDIST, "is a link to '.'"),
     "code that is no text": (made.wheel({"a.py": bytes(range(256)) * 20}), WHEEL, ""),
     "code that says it is in a code of its own": (made.wheel({"a.py": b"# coding: rot13\nvzcbeg bf\n"}), WHEEL, ""),
     "deep code": (made.wheel({"a.py": DEEP}), WHEEL, ""),
