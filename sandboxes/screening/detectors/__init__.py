@@ -2,7 +2,8 @@
 
 A detector is told the package and, if there is one, the release before it. It yields what it found and never
 raises: what it cannot read is not an attack, and what is too much for it is said in a finding. None of them
-imports Django, or anything but `findings`, `package` and its own helpers: the scanner's children import them all.
+imports Django, or anything but `findings`, `package`, its own helpers and the shape of what we plant ourselves
+(`lifecycle.bait_shape`): the scanner's children import them all.
 """
 
 from collections.abc import Iterator

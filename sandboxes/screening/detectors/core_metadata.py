@@ -2,11 +2,11 @@
 
 import email.parser
 import email.policy
-import json
 import re
 from email.message import Message
 from typing import Any, Final
 
+from sandboxes.screening.detectors import npm_manifest
 from sandboxes.screening.package import Kind, Member, Package
 
 _MOST: Final = 1024 * 1024  # bytes; a long description is part of it
@@ -41,9 +41,5 @@ def one(message: Message, field: str) -> str:
 
 def package_json(package: Package) -> dict[str, Any] | None:
     """None: there is none, or it cannot be read."""
-    member = package.member("package.json")
-    try:
-        read = json.loads(member.text(_MOST)) if member else None
-    except (ValueError, RecursionError):
-        return None
-    return read if isinstance(read, dict) else None
+    read = npm_manifest.manifest(package)
+    return None if read.trouble is not None else read.said

@@ -12,18 +12,35 @@ Files without a risky word are not parsed, and a package has a budget; what it l
 
 import ast
 import gc
+import re
 from collections.abc import Iterator
 from typing import Final
 
 from sandboxes.screening.detectors.judging import When, gravest, judge
-from sandboxes.screening.detectors.reading_code import Source, Sources, installed, once, sources
+from sandboxes.screening.detectors.reading_code import (
+    Source,
+    Sources,
+    in_tests,
+    installed,
+    module_of,
+    once,
+    sources,
+)
+from sandboxes.screening.detectors.run_files import executed_files
 from sandboxes.screening.detectors.run_state import STEPS
 from sandboxes.screening.detectors.running import Run
+from sandboxes.screening.detectors.unread import acts, by_threat, fetches
 from sandboxes.screening.detectors.words import Words
 from sandboxes.screening.findings import Ability, Found, Threat
 from sandboxes.screening.package import Kind, Package
 
 _STEPS: Final = 500_000  # of a package: about a second
+_ROUNDS: Final = 8  # of modules that ask for further ones
+_IMPORTS_TESTS: Final = re.compile(
+    rb"^[ \t]*(?:from|import)[ \t][^\n]*\b_?(?:tests?|testing|test_data|testdata|docs?|examples?|benchmarks?|fixtures"
+    rb"|demos?|samples?)\b",
+    re.MULTILINE,
+)
 # A file whose functions are looked at though nobody calls them has a word of each kind.
 _FETCH: Final = Words((
     b"urlopen", b"urlretrieve", b"requests", b"httpx", b"aiohttp", b"urllib3", b"socket", b"HTTPConnection",
@@ -62,17 +79,21 @@ class _Walk:
         self.kind = package.kind
         self.by_module = {each.module: each for each in self.files.files}
         self.runs: dict[str, Run] = {}
+        self.package = package
         self.left = _STEPS
         self.cut: set[str] = set()
+        self.wanted: set[str] = set()  # names of elsewhere that were imported or called
 
     def found(self) -> Iterator[Found]:
-        for source in self.files.files:
-            if not source.is_test and self._imported(source.path) and (source.risky or _relays(source)):
-                self._run(source)
+        chosen = [each for each in self.files.files if self._imported(each)]
+        # What may both fetch and run comes first: files that only fill the budget must not push it out.
+        for source in sorted(chosen, key=lambda each: not _is_grave(each)):
+            self._run(source)
         self._follow()
         by_path = {each.path: each for each in self.files.files}
         for path, run in list(self.runs.items()):
             source = by_path[path]
+            yield from executed_files(self.package, run, When.IMPORT, path)
             yield from judge(run.events, When.IMPORT, source)
             if _ACT.within(source.content) and _FETCH.within(source.content):
                 yield from self._functions(source, run)
@@ -83,12 +104,14 @@ class _Walk:
         for source in self.files.files:
             self.files.forget(source)
 
-    def _imported(self, path: str) -> bool:
-        where = installed(path)
+    def _imported(self, source: Source) -> bool:
+        if source.is_test or not (source.risky or _relays(source)):
+            return False
+        where = installed(source.path)
         if self.kind is Kind.SDIST:
             return where not in ("setup.py", "conftest.py", "noxfile.py", "tasks.py", "fabfile.py")
         # Programs of a wheel are run by their users, with their first level.
-        return ".data/" not in where
+        return ".data/scripts/" not in where
 
     def _run(self, source: Source) -> Run | None:
         if source.path in self.runs:
@@ -98,6 +121,8 @@ class _Walk:
             return None
         tree = self.files.tree(source)
         if tree is None:
+            if source.why_not == "too deep":
+                self.cut.add(source.path)
             return None
         run = Run(module=source.module, is_package=source.is_package, steps=min(STEPS, self.left))
         self.runs[source.path] = run
@@ -106,25 +131,25 @@ class _Walk:
             run.module_level([each for each in tree.body if isinstance(each, _DEFINING)])
         else:
             run.module_level(tree.body)
-        self._spent(source, run)
-        return run
-
-    def _spent(self, source: Source, run: Run) -> None:
         self.left -= min(STEPS, self.left) - max(run.steps, 0)
-        if run.exhausted:
-            self.cut.add(source.path)
+        return run
 
     def _follow(self) -> None:
         """Modules that were left out and are imported by others; functions of other modules that are called."""
-        done: set[str] = set()
-        for _ in range(4):
-            wanted = {name for run in self.runs.values() for name in (*run.called, *run.imports)} - done
+        for _ in range(_ROUNDS):
+            wanted = self._asked_for() - self.wanted
             if not wanted:
                 return
-            done |= wanted
+            self.wanted |= wanted
             called = {name for run in self.runs.values() for name in run.called}
             for name in sorted(wanted):
                 self._enter(name, called)
+        left = self._asked_for() - self.wanted
+        modules = left | {name.rpartition(".")[0] for name in left}
+        self.cut |= {self.by_module[name].path for name in modules & self.by_module.keys()}
+
+    def _asked_for(self) -> set[str]:
+        return {name for run in self.runs.values() for name in (*run.called, *run.imports)}
 
     def _enter(self, name: str, called: set[str]) -> None:
         source = self.by_module.get(name)
@@ -160,17 +185,27 @@ class _Walk:
         self.left -= steps - max(later.steps, 0)
 
     def _not_looked_at(self) -> Iterator[Found]:
-        unseen = sorted({*self.files.skipped, *self.cut})
-        if unseen:
+        self.cut |= {path for path, run in self.runs.items() if run.exhausted}
+        skipped = {path for path in self.files.skipped if path not in self.runs}
+        tests = {path for path in skipped if in_tests(path, self.kind) and module_of(path) not in self.wanted}
+        found = by_threat(self.package, sorted((skipped | self.cut) - tests))
+        if tests:
+            found.setdefault(Threat.LOW, []).extend(sorted(tests))
+        for threat, paths in found.items():
             yield Found(
                 rule="import-time.not-looked-at",
                 ability=Ability.CONTENT,
-                threat=Threat.LOW,
-                why=f"{len(unseen)} Python files, or parts of them, are too much to be followed.",
-                path=unseen[0],
+                threat=threat,
+                why=f"{_counted(paths)} too much to be followed{_HOLDING[threat]}.",
+                path=paths[0],
             )
 
 
+_HOLDING: Final = {
+    Threat.LOW: "",
+    Threat.MEDIUM: ", with words for running something",
+    Threat.HIGH: ", with words for running something and for fetching or decoding it",
+}
 _DEFINING: Final = (
     ast.FunctionDef,
     ast.AsyncFunctionDef,
@@ -181,9 +216,21 @@ _DEFINING: Final = (
 )
 
 
+def _counted(paths: list[str]) -> str:
+    if len(paths) == 1:
+        return "A Python file, or a part of it, is"
+    return f"{len(paths)} Python files, or parts of them, are"
+
+
 def _relays(source: Source) -> bool:
-    """A package's own file may call what does harm elsewhere."""
-    return source.is_package and 0 < len(source.content) < 20_000 and b"(" in source.content
+    """A package's own file may call what does harm elsewhere, and any file may import what stands among tests."""
+    if source.is_package and 0 < len(source.content) < 20_000 and b"(" in source.content:
+        return True
+    return _IMPORTS_TESTS.search(source.content) is not None
+
+
+def _is_grave(source: Source) -> bool:
+    return acts(source.searched) and fetches(source.searched)
 
 
 def _all_functions(

@@ -16,7 +16,9 @@ from typing import Any, Final
 
 from sandboxes.screening.detectors.judging import When, gravest, judge
 from sandboxes.screening.detectors.reading_code import Source, excerpt, line_at, sources
+from sandboxes.screening.detectors.run_files import executed_files
 from sandboxes.screening.detectors.running import Run
+from sandboxes.screening.detectors.unread import by_threat
 from sandboxes.screening.findings import Ability, Found, Threat
 from sandboxes.screening.package import Kind, Package
 
@@ -57,6 +59,10 @@ def _of_file(package: Package, source: Source) -> Iterator[Found]:
         elif isinstance(each, ast.FunctionDef) and source.path != "setup.py":
             run.function(each)  # build backends and hooks are called by name
     _called_elsewhere(package, run)
+    yield from executed_files(package, run, When.INSTALL, source.path)
+    if run.exhausted:
+        (threat,) = by_threat(package, [source.path])
+        yield _unread(source.path, "too much", threat)
     yield from judge(run.events, When.INSTALL, source)
 
 
@@ -76,6 +82,7 @@ def _called_elsewhere(package: Package, run: Run) -> None:
             if code is not None and name in run.called:
                 other.function(code)
             run.events.extend(other.events)
+            run.exhausted = run.exhausted or other.exhausted
 
 
 def _command_class(run: Run, code: ast.ClassDef, source: Source) -> Iterator[Found]:
@@ -99,11 +106,11 @@ def _command_class(run: Run, code: ast.ClassDef, source: Source) -> Iterator[Fou
         )
 
 
-def _unread(path: str, why: str) -> Found:
+def _unread(path: str, why: str, threat: Threat = Threat.HIGH) -> Found:
     return Found(
         rule="install-code.unread",
         ability=Ability.INSTALL,
-        threat=Threat.LOW if why == "no Python 3" else Threat.HIGH,
+        threat=Threat.LOW if why == "no Python 3" else threat,
         why=f"Code that runs when it is installed could not be read ({why}).",
         path=path,
     )

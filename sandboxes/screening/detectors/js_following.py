@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sandboxes.screening.detectors.js_calls import called, member_of, returned
+from sandboxes.screening.detectors.js_expressions import Expressions, text_of
 from sandboxes.screening.detectors.js_values import (
     ITEMS,
     UNKNOWN,
@@ -23,13 +24,11 @@ from sandboxes.screening.detectors.js_values import (
     Taints,
     Value,
     joined,
-    unescaped,
 )
 
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-STEPS: Final = 120_000  # nodes of a file
 _DEEPEST: Final = 100  # nodes inside of each other, but for chains of operators
 _INLINED: Final = 4  # calls inside of each other that are followed for what they return
 _FUNCTIONS: Final = frozenset(
@@ -54,8 +53,9 @@ class Call:
     line: int
 
 
-class Following:
-    def __init__(self, root: Node, steps: int = STEPS) -> None:
+class Following(Expressions):
+    def __init__(self, root: Node, steps: int) -> None:
+        """`steps`: nodes that are looked at."""
         self.calls: list[Call] = []
         self.required: list[str] = []  # files, as they are named
         self.left = steps
@@ -64,7 +64,7 @@ class Following:
         self._inlined = 0
         self._depth = 0
         self._owner: int | None = None
-        self._world: dict[str, Value] = {}  # what was made global
+        self.world = {}
         self._block(root, Scope())
 
     def at_load(self) -> frozenset[int | None]:
@@ -82,7 +82,7 @@ class Following:
     def _block(self, node: Node, scope: Scope) -> None:
         children = node.named_children
         for child in children:
-            if child.type in _DECLARED and (name := _text_of(child.child_by_field_name("name"))):
+            if child.type in _DECLARED and (name := text_of(child.child_by_field_name("name"))):
                 scope.names[name] = Value(function=Function(child, scope))
         for child in children:
             self.value(child, scope)
@@ -114,7 +114,7 @@ class Following:
     def _function(self, node: Node, scope: Scope, given: tuple[Value, ...] = ()) -> Value:
         """Its body, with parameters that nobody knows, or that somebody gave."""
         inside = Scope(scope)
-        if name := _text_of(node.child_by_field_name("name")):
+        if name := text_of(node.child_by_field_name("name")):
             inside.names[name] = Value(function=Function(node, scope))
         self._bind_parameters(node, inside, given)
         body = node.child_by_field_name("body")
@@ -134,7 +134,7 @@ class Following:
     def _bind(self, target: Node, value: Value, scope: Scope, *, fresh: bool) -> None:
         kind = target.type
         if kind in ("identifier", "shorthand_property_identifier_pattern"):
-            name = _text_of(target)
+            name = text_of(target)
             if fresh:
                 scope.names[name] = value
             else:
@@ -155,8 +155,8 @@ class Following:
     def _bind_member(self, target: Node, value: Value, scope: Scope) -> None:
         """`global.x = y` is a name everywhere."""
         path = self.value(target, scope).name if target.type in _MEMBERS else ""
-        if path.isidentifier() and _text_of(target).startswith(_GLOBAL):
-            self._world[path] = value
+        if path.isidentifier() and text_of(target).startswith(_GLOBAL):
+            self.world[path] = value
 
     def _bind_property(self, each: Node, value: Value, scope: Scope, *, fresh: bool) -> None:
         if each.type == "pair_pattern":
@@ -167,14 +167,14 @@ class Following:
             self._bind(each, value, scope, fresh=fresh)
         else:
             name = each.named_children[0] if each.type == "object_assignment_pattern" else each
-            self._bind(name, member_of(value, _text_of(name)), scope, fresh=fresh)
+            self._bind(name, member_of(value, text_of(name)), scope, fresh=fresh)
 
     def _key(self, key: Node, scope: Scope) -> str:
         if key.type == "string":
             return self.value(key, scope).text or ""
         if key.type == "computed_property_name":
             return self.value(key.named_children[0], scope).text or "" if key.named_children else ""
-        return _text_of(key)
+        return text_of(key)
 
     def declared_(self, node: Node, scope: Scope) -> Value:
         name, given = node.child_by_field_name("name"), node.child_by_field_name("value")
@@ -216,11 +216,11 @@ class Following:
                 if each.type == "named_imports":
                     for one in each.named_children:
                         name, alias = one.child_by_field_name("name"), one.child_by_field_name("alias")
-                        scope.names[_text_of(alias or name)] = member_of(module, _text_of(name))
+                        scope.names[text_of(alias or name)] = member_of(module, text_of(name))
                 elif each.type == "namespace_import" and each.named_children:
-                    scope.names[_text_of(each.named_children[0])] = module
+                    scope.names[text_of(each.named_children[0])] = module
                 else:
-                    scope.names[_text_of(each)] = module
+                    scope.names[text_of(each)] = module
         return UNKNOWN
 
     def exported_(self, node: Node, scope: Scope) -> Value:
@@ -236,93 +236,6 @@ class Following:
             self.required.append(name)
             return UNKNOWN
         return Value(name=name.removeprefix("node:").replace("/", "."))
-
-    # ---- expressions
-
-    def string_(self, node: Node, scope: Scope) -> Value:
-        return unescaped(_text_of(node)[1:-1])
-
-    def template_(self, node: Node, scope: Scope) -> Value:
-        parts = []
-        for child in node.named_children:
-            if child.type == "template_substitution":
-                parts.append(self.value(child.named_children[0], scope) if child.named_children else UNKNOWN)
-            else:
-                parts.append(unescaped(_text_of(child)))
-        if any(part.text is None for part in parts) or len(parts) > 1:
-            return joined(parts)
-        return parts[0] if parts else Value("")
-
-    def identifier_(self, node: Node, scope: Scope) -> Value:
-        name = _text_of(node)
-        found = scope.look_up(name)
-        return (
-            found if found is not None else self._world.get(name, member_of(Value(name="globalThis"), name))
-        )
-
-    def member_(self, node: Node, scope: Scope) -> Value:
-        inner, name = node.child_by_field_name("object"), node.child_by_field_name("property")
-        if inner is None or name is None:
-            return UNKNOWN
-        found = member_of(self.value(inner, scope), _text_of(name))
-        return self._world.get(found.name, found)
-
-    def subscript_(self, node: Node, scope: Scope) -> Value:
-        inner, index = node.child_by_field_name("object"), node.child_by_field_name("index")
-        if inner is None or index is None:
-            return UNKNOWN
-        base, key = self.value(inner, scope), self.value(index, scope)
-        found = member_of(base, key.text if key.text is not None else "")
-        found = self._world.get(found.name, found)
-        return found.tainted(*(key.taints & {Taint.SPELLED, Taint.DECODED})) if found.name else found
-
-    def number_(self, node: Node, scope: Scope) -> Value:
-        return Value(_text_of(node))
-
-    def binary_(self, node: Node, scope: Scope) -> Value:
-        """Its left side as a chain: a sum of a thousand texts is a thousand deep."""
-        parts: list[Node] = []
-        operators = set()
-        here: Node | None = node
-        while here is not None and here.type == "binary_expression" and len(parts) < 10_000:
-            right, left = here.child_by_field_name("right"), here.child_by_field_name("left")
-            operators.add(_text_of(here.child_by_field_name("operator")))
-            if right is not None:
-                parts.append(right)
-            here = left
-        values = [self.value(each, scope) for each in ([here] if here is not None else []) + parts[::-1]]
-        if operators == {"+"}:
-            return joined(values)
-        return next((each for each in values if each.name or each.text is not None), UNKNOWN)
-
-    def either_(self, node: Node, scope: Scope) -> Value:
-        values = [self.value(each, scope) for each in node.named_children]
-        said = values[1:] if node.type == "ternary_expression" else values[-1:]
-        taints = frozenset(taint for each in said for taint in each.taints)
-        first = next((each for each in said if each.name or each.text is not None or each.function), UNKNOWN)
-        return first.tainted(*taints)
-
-    def array_(self, node: Node, scope: Scope) -> Value:
-        items = tuple(self.value(each, scope) for each in node.named_children[:ITEMS])
-        return Value(items=items)
-
-    def object_(self, node: Node, scope: Scope) -> Value:
-        """Of what is in it only where that is from."""
-        taints: set[Taint] = set()
-        for each in node.named_children[: 10 * ITEMS]:
-            if each.type == "pair":
-                given = each.child_by_field_name("value")
-                taints |= self.value(given, scope).given if given is not None else set()
-            elif each.type == "spread_element" and each.named_children:
-                taints |= self.value(each.named_children[0], scope).given
-            elif each.type == "shorthand_property_identifier":
-                taints |= self.identifier_(each, scope).given
-            else:
-                self.value(each, scope)
-        return Value(taints=frozenset(taints))
-
-    def spread_(self, node: Node, scope: Scope) -> Value:
-        return self.value(node.named_children[0], scope) if node.named_children else UNKNOWN
 
     # ---- calls
 
@@ -419,10 +332,6 @@ def _returned_by(function: Node) -> Node | None:
     if last is None or last.type != "return_statement" or not last.named_children:
         return None
     return last.named_children[0]
-
-
-def _text_of(node: Node | None) -> str:
-    return (node.text or b"").decode("utf-8", "replace") if node is not None else ""
 
 
 def _nothing(following: Following, node: Node, scope: Scope) -> Value:

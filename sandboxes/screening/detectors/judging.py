@@ -161,6 +161,11 @@ def _execute(event: Event, when: When) -> Iterator[_Act]:
             f"Code that was encoded is run by {event.name}",
             event.line,
         )
+    elif Origin.FILE in event.origins and not late and event.name in _RUN_TEXT:
+        threat = _of_file(event, when)
+        yield _Act(
+            "exec-file", Ability.EXECUTE, threat, f"The content of a file is run by {event.name}", event.line
+        )
     elif not event.constant and event.name != "compile":
         yield _Act(
             "exec",
@@ -169,6 +174,18 @@ def _execute(event: Event, when: When) -> Iterator[_Act]:
             f"Code that is made up on the way is run by {event.name}",
             event.line,
         )
+
+
+_RUN_TEXT: Final = ("exec", "eval", "execfile", "runpy.run_path")
+
+
+def _of_file(event: Event, when: When) -> Threat:
+    """An installation reads its version so; otherwise code stands in files that are read as code."""
+    if not event.followed:
+        return _HIGH
+    if event.read_from.endswith(".py"):
+        return _LOW
+    return _MEDIUM if when is When.INSTALL else _HIGH
 
 
 def _load(event: Event, when: When) -> Iterator[_Act]:

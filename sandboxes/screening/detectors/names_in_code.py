@@ -46,9 +46,11 @@ class Scope:
     bases: list[Any] = field(default_factory=list)
     base_names: list[str] = field(default_factory=list)
     self_class: Any = None
+    elsewhere: dict[str, "Scope"] = field(default_factory=dict)  # names that are said to be an outer scope's
 
     def bind(self, name: str, value: Value) -> None:
-        self.names[name] = value
+        home = self.elsewhere.get(name, self)
+        home.names[name] = value
 
     def look_up(self, name: str) -> Value:
         scope: Scope | None = self

@@ -5,7 +5,7 @@ under the name of a picture or a text are disguised. Archives inside archives ar
 nobody looked into them.
 Would have caught: ua-parser-js's `jsextension` miner, "ultralytics"-like bundled miners, "pymafka" and other droppers
 with a PE in a pure wheel, xz's crafted "test files" (told as opaque, no more).
-Costs: the first bytes of at most 500 members.
+Costs: the first bytes of each member; whether a file is opaque is asked of at most 500.
 """
 
 import math
@@ -20,7 +20,8 @@ from sandboxes.screening.detectors.reading_code import in_tests
 from sandboxes.screening.findings import Ability, Found, Threat
 from sandboxes.screening.package import Kind, Member, Package
 
-_HEADS: Final = 500  # members of a package whose first bytes are read
+_MEASURED: Final = 500  # members of a package of which is asked whether they are packed or encrypted
+_MAGIC: Final = 8
 _HEAD: Final = 4096
 _BLOB: Final = 65_536  # bytes from which on an opaque file is told of
 _OPAQUE: Final = 7.9  # bits a byte
@@ -57,15 +58,14 @@ _SCRIPTS: Final = (".lnk", ".vbs", ".vbe", ".hta", ".scr", ".wsf", ".jse", ".cpl
 
 def look(package: Package, former: Package | None) -> Iterator[Found]:
     pure = package.kind is Kind.WHEEL and package.facts.filename.endswith("-none-any.whl")
-    chosen = sorted(package.members, key=_interest)[:_HEADS]
-    ranks = {id(each): rank for rank, each in enumerate(chosen)}
+    ranks = {id(each): rank for rank, each in enumerate(sorted(package.members, key=_interest))}
     found: list[tuple[int, Found]] = []
     # Read as they lie: what lies behind is reached through all that is before it.
     for member in package.members:
-        rank = ranks.get(id(member))
-        if rank is None or member.size < 4 or member.path.lower().endswith(_TEXTS):
-            continue
-        found += [(rank, each) for each in _of_member(package, member, pure=pure)]
+        rank = ranks[id(member)]
+        if member.size >= 4:
+            measured = rank < _MEASURED and not member.path.lower().endswith(_TEXTS)
+            found += [(rank, each) for each in _of_member(package, member, pure=pure, measured=measured)]
     yield from gravest((each for _, each in sorted(found, key=itemgetter(0))), most=3)
 
 
@@ -77,18 +77,26 @@ def _interest(member: Member) -> tuple[int, int]:
     return (1 if _INNOCENT.search(path) else 0, -member.size)
 
 
-def _of_member(package: Package, member: Member, *, pure: bool) -> Iterator[Found]:
+def _of_member(package: Package, member: Member, *, pure: bool, measured: bool) -> Iterator[Found]:
     path = member.path.lower()
-    head = member.read(_HEAD)
+    magic = member.read(_MAGIC)
+    head = member.read(_HEAD) if measured or magic.startswith(_PROGRAMS) else magic
     machine = machine_code(head)
     if machine:
         yield from _machine_code(package, member, machine, pure=pure)
-    elif path.endswith(_SCRIPTS) and not in_tests(path):
+    elif path.endswith(_SCRIPTS) and not in_tests(path, package.kind):
         yield _found(member, "windows-script", Threat.MEDIUM, "A file that Windows runs when it is opened")
     elif _is_archive(head):
-        yield from _archive(member, head)
-    elif not _KNOWN_BINARY.search(path) and not _INNOCENT.search(path) and member.size >= _BLOB:
+        yield from _archive(member, head, package.kind)
+    elif measured and not _KNOWN_BINARY.search(path) and not _INNOCENT.search(path) and member.size >= _BLOB:
         yield from _opaque(member)
+
+
+# What a program may begin with; `machine_code` looks closer.
+_PROGRAMS: Final = (
+    b"\x7fELF", b"MZ", b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe",
+    b"\xca\xfe\xba\xbe",
+)  # fmt: skip
 
 
 def machine_code(head: bytes) -> str:
@@ -115,7 +123,7 @@ def _machine_code(package: Package, member: Member, machine: str, *, pure: bool)
         yield _found(
             member, "disguised", Threat.CRITICAL, f"Machine code ({machine}) under the name of something else"
         )
-    elif in_tests(path):
+    elif in_tests(path, package.kind):
         yield _found(member, "in-tests", Threat.LOW, f"Machine code ({machine}) among tests")
     elif pure:
         yield _found(
@@ -143,9 +151,9 @@ def _is_archive(head: bytes) -> bool:
     )
 
 
-def _archive(member: Member, head: bytes) -> Iterator[Found]:
+def _archive(member: Member, head: bytes, kind: Kind) -> Iterator[Found]:
     path = member.path.lower()
-    if head.startswith(b"PK\x03\x04") and len(head) > 8 and head[6] & 1 and not in_tests(path):
+    if head.startswith(b"PK\x03\x04") and len(head) >= _MAGIC and head[6] & 1 and not in_tests(path, kind):
         yield _found(member, "encrypted-archive", Threat.HIGH, "An archive inside, which needs a password")
     elif _INNOCENT.search(path) and not path.endswith(".json"):
         yield _found(member, "disguised-archive", Threat.HIGH, "An archive under the name of something else")

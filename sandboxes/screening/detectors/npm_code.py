@@ -10,16 +10,21 @@ Costs: some 30 ms for each 100 kB of what is followed; nothing in wheels and sdi
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import replace
+
+from sandboxes.screening.detectors import npm_gyp
 from sandboxes.screening.detectors.js_following import Call, Following
 from sandboxes.screening.detectors.js_values import Taint, Taints
 from sandboxes.screening.detectors.judging import FETCHING, gravest
+from sandboxes.screening.detectors.npm_cut import Cut
+from sandboxes.screening.detectors.npm_files import ENDINGS, is_shell, resolved, started_by
+from sandboxes.screening.detectors.npm_manifest import commands, manifest
 from sandboxes.screening.detectors.powers import COLLECTORS, FOREIGN_COMMAND
 from sandboxes.screening.detectors.reading_code import excerpt
 from sandboxes.screening.findings import Ability, Found, Threat
@@ -29,15 +34,10 @@ if TYPE_CHECKING:
     from tree_sitter import Parser
 
 _LARGEST: Final = 400_000  # bytes of a file
-_MOST: Final = 1_000_000  # bytes of all
+# Of all that the installation runs, and again of all that is required:
+_MOST: Final = 1_000_000  # bytes
 _FILES: Final = 60
-_STEPS: Final = 200_000  # nodes of all
-_MANIFEST: Final = 3_000_000
-_HOOKS: Final = ("preinstall", "install", "postinstall")
-_NODE: Final = re.compile(r"\b(?:node|bun|deno run)\s+(?:-\S+\s+)*[\"']?(?:\./)?([\w@./-]+)")
-_REQUIRED: Final = re.compile(r"\brequire\(['\"](\./[\w@./-]+)['\"]\)")
-_ENDINGS: Final = ("", ".js", ".cjs", ".mjs", "/index.js", "/index.cjs", "/index.mjs")
-_SCRIPT: Final = (".js", ".cjs", ".mjs")
+_STEPS: Final = 200_000  # nodes
 
 _EXECUTE: Final = re.compile(
     r"^(?:eval|Function|vm\.(?:runIn\w+|Script|compileFunction)|module\._compile|module\.constructor\(\)\._compile"
@@ -67,35 +67,29 @@ _LOW, _MEDIUM, _HIGH, _CRITICAL = Threat.LOW, Threat.MEDIUM, Threat.HIGH, Threat
 def look(package: Package, former: Package | None) -> Iterator[Found]:
     if package.kind is not Kind.NPM:
         return
-    yield from gravest(_Walk(package).found())
+    # Apart, because what only an installation does may count less: of a file that both reach, both are told.
+    installed = _Walk(package, installs=True).found(_started(package))
+    yield from gravest(replace(each, installs=True) for each in installed)
+    entries = dict.fromkeys(_entries(manifest(package).said))
+    found = (resolved(package, name, runs=runs) for name, runs in entries)
+    yield from gravest(_Walk(package, installs=False).found(path for path in found if path is not None))
 
 
 class _Walk:
-    """From `package.json` through what it starts, then through what it offers."""
+    """From what is started first through what that requires of the package."""
 
-    def __init__(self, package: Package) -> None:
+    def __init__(self, package: Package, *, installs: bool) -> None:
         self.package = package
+        self.installs = installs
         self.done: set[str] = set()
-        self.bytes, self.steps = _MOST, _STEPS
-        self.cut: list[str] = []
+        self.files, self.bytes, self.steps = _FILES, _MOST, _STEPS
+        self.cut = Cut(package, installs=installs)
 
-    def found(self) -> Iterator[Found]:
-        manifest = _manifest(self.package)
-        yield from self._all(list(_started(manifest)), installs=True)
-        yield from self._all(list(dict.fromkeys(_entries(manifest))), installs=False)
-        if self.cut:
-            yield Found(
-                "npm.not-followed",
-                Ability.CONTENT,
-                _LOW,
-                f"{len(self.cut)} files, or parts of them, are too much to be followed.",
-                self.cut[0],
-            )
-
-    def _all(self, names: list[str], *, installs: bool) -> Iterator[Found]:
-        while names and len(self.done) < _FILES:
-            path = self._resolved(names.pop(0))
-            if path is None or path in self.done:
+    def found(self, paths: Iterator[str]) -> Iterator[Found]:
+        waiting = list(paths)
+        while waiting:
+            path = waiting.pop(0)
+            if path in self.done:
                 continue
             self.done.add(path)
             data = self._read(path)
@@ -104,66 +98,39 @@ class _Walk:
             following = Following(_parser().parse(data).root_node, self.steps)
             self.steps = max(following.left, 0)
             if following.cut:
-                self.cut.append(path)
-            yield from _judged(path, data, following, installs=installs)
+                self.cut.add(path)
+            yield from _judged(path, data, following, installs=self.installs)
             folder = PurePosixPath(path).parent
-            names += [str(folder / name) for name in following.required]
+            named = (resolved(self.package, str(folder / name)) for name in following.required)
+            waiting += [each for each in named if each is not None and each not in self.done]
+        yield from self.cut.told()
 
     def _read(self, path: str) -> bytes | None:
         member = self.package.member(path)
-        if member is None:
+        if member is None or (not path.endswith(ENDINGS) and is_shell(self.package, path)):
             return None
-        if member.size > min(_LARGEST, self.bytes) or self.steps <= 0:
-            self.cut.append(path)
+        if member.size > min(_LARGEST, self.bytes) or self.steps <= 0 or self.files <= 0:
+            self.cut.add(path)
             return None
+        self.files -= 1
         self.bytes -= member.size
         return member.read(_LARGEST)
 
-    def _resolved(self, name: str) -> str | None:
-        plain = _normal(name)
-        for ending in _ENDINGS:
-            path = f"{plain}{ending}" if plain else ending.removeprefix("/")
-            if path.endswith(_SCRIPT) and self.package.member(path) is not None:
-                return path
-        # A program's file needs no ending.
-        member = self.package.member(plain) if plain else None
-        return plain if member is not None and member.read(64).startswith(b"#!/usr/bin/env node") else None
+
+def _started(package: Package) -> Iterator[str]:
+    for _, command in commands(package):
+        yield from started_by(package, command)
+    for built in npm_gyp.commands(package):
+        if isinstance(built, npm_gyp.Command):
+            yield from started_by(package, built.text)
 
 
-def _normal(name: str) -> str:
-    parts: list[str] = []
-    for part in name[:1000].split("/"):
-        if part == ".." and parts:
-            parts.pop()
-        elif part not in ("", ".", ".."):
-            parts.append(part)
-    return "/".join(parts)
-
-
-def _manifest(package: Package) -> dict[str, Any]:
-    member = package.member("package.json")
-    if member is None or member.size > _MANIFEST:
-        return {}
-    try:
-        said = json.loads(member.text(_MANIFEST))
-    except (ValueError, RecursionError):
-        return {}
-    return said if isinstance(said, dict) else {}
-
-
-def _started(manifest: dict[str, Any]) -> Iterator[str]:
-    scripts = manifest.get("scripts")
-    for hook in _HOOKS:
-        command = scripts.get(hook) if isinstance(scripts, dict) else None
-        if isinstance(command, str):
-            yield from _NODE.findall(command[:5000])
-            yield from _REQUIRED.findall(command[:5000])
-
-
-def _entries(manifest: dict[str, Any]) -> Iterator[str]:
+def _entries(said: dict[str, Any]) -> Iterator[tuple[str, bool]]:
+    """Names, and whether Node takes them for JavaScript whatever they are called."""
     for key in ("main", "module", "exports", "browser", "bin"):
-        yield from _names_in(manifest.get(key), 0)
-    yield "index.js"
+        for name in _names_in(said.get(key), 0):
+            yield name, key == "main"
+    yield "index.js", False
 
 
 def _names_in(said: object, depth: int) -> Iterator[str]:

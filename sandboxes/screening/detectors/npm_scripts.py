@@ -6,25 +6,36 @@ there is; what is run first is followed by its syntax tree as well (`npm_code`).
 Would have caught: event-stream/flatmap-stream (code decrypted with another package's description), ua-parser-js and
 coa/rc (preinstall fetches a miner), eslint-scope (`.npmrc` sent by postinstall), node-ipc's eraser, chalk/debug of
 2025 (`_0x` code around `window.ethereum`), Shai-Hulud (postinstall `node bundle.js`), dependency confusion beacons.
-Costs: text searches of at most 8 MB; nothing in wheels and sdists.
+Costs: text searches of at most 16 MB; nothing in wheels and sdists.
 """
 
-import json
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
 
+from msgspec.structs import replace
+
+from sandboxes.screening.detectors import npm_gyp
 from sandboxes.screening.detectors.judging import FETCHING, gravest
+from sandboxes.screening.detectors.npm_commands import LONGEST
+from sandboxes.screening.detectors.npm_files import (
+    ENDINGS,
+    LARGEST,
+    is_script,
+    is_shell,
+    searched,
+    started_by,
+)
+from sandboxes.screening.detectors.npm_manifest import MANIFEST, SCRIPTS, Trouble, commands, manifest
 from sandboxes.screening.detectors.powers import COLLECTOR_HINTS, COLLECTORS, FOREIGN_COMMAND, places_in
 from sandboxes.screening.detectors.reading_code import excerpt, in_tests, line_at
 from sandboxes.screening.detectors.words import Words
 from sandboxes.screening.findings import Ability, Found, Threat
 from sandboxes.screening.package import Kind, Member, Package
 
-_LARGEST: Final = 3_000_000  # bytes of a file
-_MOST: Final = 8_000_000  # bytes of all
 _NEAR: Final = 5_000  # characters
-_HOOKS: Final = ("preinstall", "install", "postinstall")
+_DECIPHERED: Final = 200  # places of a file that are looked at; more of them are no good sign either
 _USUAL: Final = re.compile(
     r"\s*(?:node-gyp(?:-build)?(?: rebuild| configure build)?|node-gyp-build(?:-optional-packages)?|prebuild-install"
     r"(?: \|\| [\w -]+)?|husky(?: install)?|is-ci(?: \|\| husky install)?|patch-package|opencollective(?:-postinstall)?"
@@ -32,15 +43,13 @@ _USUAL: Final = re.compile(
     r"node-pre-gyp install(?: --fallback-to-build)?|prebuildify[\w -]*|pkg-prebuilds[\w -]*|electron-rebuild)"
     r"(?:\s*\|\|\s*(?:true|exit 0|node-gyp rebuild|echo [^|;&>`$]*))*\s*"
 )
-_NODE: Final = re.compile(r"\bnode\s+(?:-r\s+\S+\s+)?[\"']?(?:\./)?([\w@./-]+)")
 # `node -e "try{require('./postinstall')}catch(e){}"` starts a file, and nothing else.
 _REQUIRES: Final = re.compile(
     r"\s*node\s+(?:-e|--eval)\s+\"?(?:try\s*\{)?\s*require\(['\"]\./([\w@./-]+)['\"]\);?\s*"
     r"(?:\}\s*catch\s*(?:\(\w+\))?\s*\{\s*\})?\"?\s*"
 )
-_SHELL: Final = re.compile(
-    r"(?:\b(?:sh|bash|cmd(?:\.exe)? /c|start)\s+|^\s*\./|&&\s*\./)[\"']?(?:\./)?([\w@./-]+\.(?:sh|bat|cmd|ps1))"
-)
+# It may be given any file, whatever that is called.
+_A_SHELL: Final = re.compile(r"(?:^|[\s;&|(/])(?:(?:ba|da|z|k)?sh|source|\.)[\"']?\s+(?!-c\b)")
 _DECODED_RUN: Final = re.compile(
     r"\b(?:eval|Function|_compile|runInThisContext|runInNewContext|execSync|exec|setTimeout)\s*\(\s*(?:new\s+)?"
     r"(?:atob|Buffer\.from|Buffer|unescape|decodeURIComponent|String\.fromCharCode)\s*\("
@@ -82,76 +91,89 @@ _ADDRESS: Final = re.compile(r"^(?:https?|git(?:\+\w+)?|ssh|file):|^[\w-]+/[\w.-
 def look(package: Package, former: Package | None) -> Iterator[Found]:
     if package.kind is not Kind.NPM:
         return
-    found = list(_manifest(package))
-    left = _MOST
+    # Apart, because what only an installation does may count less.
+    yield from gravest(replace(each, installs=True) for each in _installation(package))
+    yield from gravest(_rest(package))
+
+
+def _installation(package: Package) -> Iterator[Found]:
+    read = manifest(package)
+    if read.trouble in (Trouble.LARGE, Trouble.DEEP):
+        # npm reads it all the same, so this hides what it runs.
+        yield Found("npm.unread", Ability.INSTALL, Threat.CRITICAL,
+                    f"Its package.json cannot be read: {read.trouble}.", MANIFEST)  # fmt: skip
+    elif read.trouble is Trouble.BROKEN:
+        why = f"Its package.json cannot be read: {read.trouble}"
+        yield _found("unread", Ability.INSTALL, Threat.HIGH, why, MANIFEST, read.text, 0)
+    started: dict[str, str] = {}  # and by which commands
+    ran = list(commands(package))
+    if len(ran) >= SCRIPTS:
+        why = "Its installation runs more scripts than are looked at"
+        yield _found("install-script", Ability.INSTALL, Threat.CRITICAL, why, MANIFEST, read.text, 0)
+    for name, command in ran:
+        yield _script(read.text, name, command)
+        _remember(started, started_by(package, command), command)
+    for built in npm_gyp.commands(package):
+        yield from _builds(built)
+        if isinstance(built, npm_gyp.Command):
+            _remember(started, started_by(package, built.text), built.text)
+    for path, command in started.items():
+        yield from _started(package, path, by_shell=_A_SHELL.search(command) is not None)
+
+
+def _remember(started: dict[str, str], paths: list[str], command: str) -> None:
+    for path in paths:
+        started[path] = f"{started.get(path, '')}\n{command}"
+
+
+def _rest(package: Package) -> Iterator[Found]:
+    read = manifest(package)
+    yield from _dependencies(read.said, read.text)
+    paths = searched(package)
     for member in package.members:
-        if member.path.lower().endswith((".js", ".cjs", ".mjs")) and member.size <= min(_LARGEST, left):
-            left -= member.size
-            found += _unless_plain(member)
-    yield from gravest(found)
+        if member.path in paths:
+            yield from _unless_plain(member)
 
 
-def _manifest(package: Package) -> Iterator[Found]:
-    member = package.member("package.json")
-    if member is None or member.size > _LARGEST:
-        return
-    text = member.text(_LARGEST)
-    try:
-        manifest: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        yield _found(
-            "unread", Ability.INSTALL, Threat.HIGH, "Its package.json cannot be read", member.path, text, 0
-        )
-        return
-    manifest = manifest if isinstance(manifest, dict) else {}
-    scripts = manifest.get("scripts")
-    scripts = scripts if isinstance(scripts, dict) else {}
-    for hook in _HOOKS:
-        command = scripts.get(hook)
-        if isinstance(command, str) and command.strip():
-            yield from _script(package, text, hook, command)
-    if not any(hook in scripts for hook in ("install", "preinstall")):
-        yield from _binding(package)
-    yield from _dependencies(manifest, text)
-
-
-def _script(package: Package, text: str, hook: str, command: str) -> Iterator[Found]:
-    place = max(text.find(f'"{hook}"'), 0)
-    if _USUAL.fullmatch(command):
-        yield _found("install-script", Ability.INSTALL, Threat.LOW, f"Its {hook} builds or says something",
-                     "package.json", text, place)  # fmt: skip
-        return
-    if FETCHING.search(command) or COLLECTORS.search(command):
-        threat, why = Threat.CRITICAL, f"Its {hook} fetches something, opens a shell or sends something"
+def _script(text: str, name: str, command: str) -> Found:
+    place = max(text.find(f'"{name}"'), 0)
+    if len(command) > LONGEST:
+        threat, why = Threat.CRITICAL, f"Its {name} is longer than what is looked at"
+    elif _USUAL.fullmatch(command):
+        threat, why = Threat.LOW, f"Its {name} builds or says something"
+    elif FETCHING.search(command) or COLLECTORS.search(command):
+        threat, why = Threat.CRITICAL, f"Its {name} fetches something, opens a shell or sends something"
     elif not _REQUIRES.fullmatch(command) and (
         FOREIGN_COMMAND.search(command) or re.search(r"\bnode\s+(?:-e|--eval|-p)\b", command)
     ):
-        threat, why = Threat.HIGH, f"Its {hook} runs a command that brings or changes other things"
+        threat, why = Threat.HIGH, f"Its {name} runs a command that brings or changes other things"
     else:
-        threat, why = Threat.MEDIUM, f"Its {hook} runs something of its own"
-    yield _found("install-script", Ability.INSTALL, threat, why, "package.json", text, place)
-    for name in (*_NODE.findall(command), *_REQUIRES.findall(command), *_SHELL.findall(command)):
-        yield from _started(package, name)
+        threat, why = Threat.MEDIUM, f"Its {name} runs something of its own"
+    return _found("install-script", Ability.INSTALL, threat, why, MANIFEST, text, place)
 
 
-def _started(package: Package, name: str) -> Iterator[Found]:
-    for path in (name, f"{name}.js", f"{name}/index.js", f"{name}.cjs"):
-        member = package.member(path)
-        if member is not None and member.size <= _LARGEST:
-            text = member.text(_LARGEST)
-            if path.endswith((".sh", ".bat", ".cmd", ".ps1")):
-                yield from _shell(path, text)
-            else:
-                yield from _javascript(path, text, _HINTS.within(text.encode()), installs=True)
-            return
-        if member is not None:
-            yield Found(
-                rule="npm.install-file-large",
-                ability=Ability.INSTALL,
-                threat=Threat.HIGH,
-                why="The file that its install script runs is too large to be looked at.",
-                path=path,
-            )
+def _started(package: Package, path: str, *, by_shell: bool) -> Iterator[Found]:
+    member = package.member(path)
+    if member is None:
+        return
+    if member.size > LARGEST:
+        yield _too_large(path, "file that its install script runs")
+        return
+    text = member.text(LARGEST)
+    if by_shell or is_shell(package, path) or not is_script(package, path):
+        yield from _shell(path, text)
+    if path.endswith(ENDINGS) or not is_shell(package, path):
+        yield from _javascript(path, text, _HINTS.within(text.encode()), installs=True)
+
+
+def _too_large(path: str, what: str) -> Found:
+    return Found(
+        rule="npm.install-file-large",
+        ability=Ability.INSTALL,
+        threat=Threat.HIGH,
+        why=f"The {what} is too large to be looked at.",
+        path=path,
+    )
 
 
 def _shell(path: str, text: str) -> Iterator[Found]:
@@ -161,17 +183,25 @@ def _shell(path: str, text: str) -> Iterator[Found]:
                      "A script that its install runs fetches or sends", path, text, match.start())  # fmt: skip
 
 
-def _binding(package: Package) -> Iterator[Found]:
-    """npm builds a package that has `binding.gyp`, and gyp runs the commands in it."""
-    member = package.member("binding.gyp")
-    if member is None or member.size > _LARGEST:
+def _builds(told: npm_gyp.Told) -> Iterator[Found]:
+    text = ""
+    if isinstance(told, npm_gyp.TooLarge):
+        yield _too_large(told.path, "build file")
         return
-    text = member.text(_LARGEST)
-    for match in re.finditer(r"<!@?\(([^)\n]{0,500})\)", text):
-        if FOREIGN_COMMAND.search(match[1]):
-            yield _found("gyp-command", Ability.INSTALL, Threat.HIGH,
-                         "Its build file runs a command that brings or changes other things",
-                         "binding.gyp", text, match.start())  # fmt: skip
+    if isinstance(told, npm_gyp.Program):
+        threat, why = Threat.CRITICAL, "Its build file is a program"
+    else:
+        text = told.text[:LONGEST]
+        does = "A command of its build file"
+        if len(told.text) > LONGEST:
+            threat, why = Threat.CRITICAL, f"{does} is longer than what is looked at"
+        elif FETCHING.search(text) or COLLECTORS.search(text):
+            threat, why = Threat.CRITICAL, f"{does} fetches something, opens a shell or sends something"
+        elif FOREIGN_COMMAND.search(text):
+            threat, why = Threat.HIGH, f"{does} brings or changes other things"
+        else:
+            return
+    yield Found("npm.gyp-command", Ability.INSTALL, threat, f"{why}.", told.path, told.line, excerpt(text))
 
 
 def _dependencies(manifest: dict[str, Any], text: str) -> Iterator[Found]:
@@ -181,16 +211,16 @@ def _dependencies(manifest: dict[str, Any], text: str) -> Iterator[Found]:
             if isinstance(wanted, str) and _ADDRESS.match(wanted):
                 yield _found("dependency-address", Ability.NETWORK, Threat.MEDIUM,
                              f"It needs {str(name)[:80]} from an address instead of the registry",
-                             "package.json", text, max(text.find(wanted), 0))  # fmt: skip
+                             MANIFEST, text, max(text.find(wanted), 0))  # fmt: skip
 
 
 def _unless_plain(member: Member) -> Iterator[Found]:
     """Of a file that nobody runs at once, if it has any of the words that what is looked for begins with."""
     if in_tests(member.path):
         return
-    hints = _HINTS.within(member.read(_LARGEST))
+    hints = _HINTS.within(member.read(LARGEST))
     if hints:
-        yield from _javascript(member.path, member.text(_LARGEST), hints, installs=False)
+        yield from _javascript(member.path, member.text(LARGEST), hints, installs=False)
 
 
 def _javascript(path: str, text: str, hints: frozenset[bytes], *, installs: bool) -> Iterator[Found]:
@@ -200,13 +230,8 @@ def _javascript(path: str, text: str, hints: frozenset[bytes], *, installs: bool
         yield _found(
             "exec-decoded", Ability.EXECUTE, grave, "Decoded text is run as code", path, text, match.start()
         )
-    decipher = _DECIPHER.search(text) if _DECIPHERS in hints else None
-    if decipher is not None and _RUN.search(text):
-        near = text[max(decipher.start() - _NEAR, 0) : decipher.end() + _NEAR]
-        # In a bundle of a hundred modules one decrypts and another evaluates.
-        threat = Threat.CRITICAL if _RUN.search(near) else Threat.MEDIUM
-        yield _found("exec-decrypted", Ability.EXECUTE, threat, "It decrypts something and runs code",
-                     path, text, decipher.start())  # fmt: skip
+    if _DECIPHERS in hints:
+        yield from _decrypts(path, text)
     if b"_0x" in hints:
         yield from _obfuscated(path, text, installs=installs)
     # What is not run at once is told of only if it names a collector.
@@ -230,6 +255,25 @@ def _javascript(path: str, text: str, hints: frozenset[bytes], *, installs: bool
                      path, text, process.start())  # fmt: skip
 
 
+def _decrypts(path: str, text: str) -> Iterator[Found]:
+    places = list(islice(_DECIPHER.finditer(text), _DECIPHERED + 1))
+    if not places or not _RUN.search(text):
+        return
+    # In a bundle of a hundred modules one decrypts and another evaluates.
+    near = (
+        places[0]
+        if len(places) > _DECIPHERED
+        else next((each for each in places if _runs_near(text, each)), None)
+    )
+    threat, place = (Threat.CRITICAL, near) if near is not None else (Threat.MEDIUM, places[0])
+    yield _found("exec-decrypted", Ability.EXECUTE, threat, "It decrypts something and runs code",
+                 path, text, place.start())  # fmt: skip
+
+
+def _runs_near(text: str, decipher: re.Match[str]) -> bool:
+    return _RUN.search(text, max(decipher.start() - _NEAR, 0), decipher.end() + _NEAR) is not None
+
+
 def _obfuscated(path: str, text: str, *, installs: bool) -> Iterator[Found]:
     names = set(_OBFUSCATED.findall(text[:200_000]))
     if len(names) < 12:
@@ -251,7 +295,10 @@ def _sends(path: str, text: str, *, installs: bool) -> Iterator[Found]:
         for family in places_in(each)
     }
     if dump is not None and (installs or collector is not None):
-        yield _found("environment-sent", Ability.SECRETS, Threat.CRITICAL, "It takes the environment and connects",
+        # Installers fetch, and hand a copy on to programs that they start: where that goes, `npm_code` follows.
+        copies = collector is None and all(each[0].startswith("...") for each in _ENV_DUMP.finditer(text))
+        threat = Threat.HIGH if copies else Threat.CRITICAL
+        yield _found("environment-sent", Ability.SECRETS, threat, "It takes the environment and connects",
                      path, text, dump.start())  # fmt: skip
     elif host is not None and (installs or collector is not None):
         yield _found("host-told", Ability.SECRETS, Threat.CRITICAL, "It asks who and where this is, and connects",

@@ -8,8 +8,10 @@ Would have caught: "colourful"-like W4SP copies (code 200 columns to the right),
 Costs: text searches only, about a millisecond for a median wheel.
 """
 
+import codecs
 import re
 import unicodedata
+import warnings
 from collections.abc import Iterator
 from typing import Final
 
@@ -65,18 +67,24 @@ _DECODES: Final = re.compile(
 _WORD: Final = re.compile(r"[^\W\d]\w*")
 _FOREIGN: Final = re.compile(r"[^\W\x00-\x7f]+")
 _REST: Final = re.compile(r"\w*")
+# PEP 263, as Python reads it.
+_COOKIE: Final = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.ASCII)
+_FIRST: Final = 10_000  # bytes in which the first two lines are looked for
+# What stands for something else in one encoding or another.
+_LETTERS: Final = bytes(range(32, 127)) + rb"\x41 \u0041 \101 +AGEAYg- =41 &#65; ~{!!~} %41" + b"\t\n"
 _LONG: Final = 5000  # characters of a line
 _ALIKE: Final = frozenset("аеорсухіјѕһԁԛԝгԍӏοναρικτ")  # Cyrillic and Greek letters that look Latin
 
 
 def look(package: Package, former: Package | None) -> Iterator[Found]:
     found = [each for source in sources(package).files for each in _of_source(source)]
-    yield from gravest([*found, *_compiled_only(package)])
+    yield from gravest([*found, *_compiled(package)])
 
 
 def _of_source(source: Source) -> Iterator[Found]:
     content = source.searched
     text = source.text
+    yield from _encoding(source)
     hints = _HINTS.within(content)
     if b"  " * 75 in content or b"\t" * 40 in content:
         yield from _far_right(source, text)
@@ -106,6 +114,45 @@ def _found(source: Source, rule: str, threat: Threat, why: str, place: int) -> F
         line=line_at(source.text, place),
         excerpt=excerpt(line, place - start),
     )
+
+
+def _encoding(source: Source) -> Iterator[Found]:
+    """In most encodings plain letters are plain letters; in some, what stands in a comment is a line of code."""
+    lines = source.content[:_FIRST].splitlines()[:2]
+    if lines and lines[0].split(b"#")[0].strip():
+        return  # after code, a comment is one
+    match = next(filter(None, map(_COOKIE.match, lines)), None)
+    if match is None or _keeps_letters(match[1].decode()):
+        return
+    known = _is_codec(match[1].decode())
+    yield Found(
+        rule="obfuscation.encoding",
+        ability=Ability.EXECUTE,
+        threat=(Threat.MEDIUM if source.is_test else Threat.CRITICAL) if known else Threat.LOW,
+        why="Python reads it in an encoding in which the text means something else than it shows."
+        if known
+        else "It names an encoding that Python has not: only what brings one can read it.",
+        path=source.path,
+        line=1,
+        excerpt=excerpt(match[0].decode("ascii", "replace")),
+    )
+
+
+def _keeps_letters(encoding: str) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes that are none
+            return _LETTERS.decode(encoding) == _LETTERS.decode("ascii")
+    except (LookupError, ValueError):
+        return False
+
+
+def _is_codec(encoding: str) -> bool:
+    try:
+        codecs.lookup(encoding)
+    except (LookupError, ValueError):
+        return False
+    return True
 
 
 def _far_right(source: Source, text: str) -> Iterator[Found]:
@@ -223,6 +270,7 @@ def _end_of_word(text: str, place: int) -> int:
     return found.end() if found is not None else place
 
 
+_HEAD: Final = 16  # bytes of compiled Python before the code: a number, flags (PEP 552), and a time or hash
 _POWERFUL_NAMES: Final = """
 exec eval compile open getattr globals os system subprocess Popen run call urlopen requests socket base64 __import__
 __builtins__ import_module popen marshal loads builtins b64decode decode environ
@@ -240,8 +288,9 @@ def _is_identifier(text: str, end: int) -> bool:
     return re.match(r"\s*(?:\(|=[^=]|\.\w)", text[end : end + 10]) is not None
 
 
-def _compiled_only(package: Package) -> Iterator[Found]:
-    """Compiled Python has to have its source beside it: else nobody can read what runs."""
+def _compiled(package: Package) -> Iterator[Found]:
+    """Compiled Python has to have its source beside it: else nobody can read what runs. And if it says that it is
+    not to be compared with that source by its time, whatever is in it runs in place of the source."""
     if package.kind is Kind.NPM:
         return
     paths = {installed(each.path) for each in package.members}
@@ -256,7 +305,23 @@ def _compiled_only(package: Package) -> Iterator[Found]:
             yield Found(
                 rule="obfuscation.compiled-only",
                 ability=Ability.EXECUTE,
-                threat=Threat.LOW if in_tests(member.path) else Threat.HIGH,
+                threat=Threat.LOW if in_tests(member.path, package.kind) else Threat.HIGH,
                 why="Compiled Python stands there without its source.",
+                path=member.path,
+            )
+        elif folder.endswith("__pycache__") and member.read(_HEAD)[4:5] in (b"\1", b"\3"):
+            yield Found(
+                rule="obfuscation.compiled-trusted",
+                ability=Ability.EXECUTE,
+                threat=Threat.HIGH,
+                why="Compiled Python is there that runs in place of its source, whatever that says.",
+                path=member.path,
+            )
+        elif folder.endswith("__pycache__") and package.kind is Kind.WHEEL:
+            yield Found(
+                rule="obfuscation.compiled-beside",
+                ability=Ability.EXECUTE,
+                threat=Threat.MEDIUM,
+                why="Compiled Python stands beside its source, and nobody knows that it is the same.",
                 path=member.path,
             )

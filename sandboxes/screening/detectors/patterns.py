@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import yara_x
 
-from sandboxes.screening import environment
+from sandboxes.screening import environment, popular
 
 OURS: Final = Path(__file__).parent / "rules"
 NAMESPACE: Final = "petridish"  # of our rules; of the admin's, the file's name
@@ -38,7 +38,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """`digest` stands for the rules that are in it, ours and the admin's."""
+    """`digest` stands for the rules that are in it, ours and the admin's, and for the lists of popular names."""
 
     rules: yara_x.Rules
     problems: tuple[Problem, ...]
@@ -54,11 +54,6 @@ def compiled() -> Compiled:
     for problem in made.problems:
         _LOG.warning("YARA rules left out: %s", problem)
     return made
-
-
-def problems() -> tuple[Problem, ...]:
-    """What is wrong with the admin's folder now; each one names its file."""
-    return read(environment.rules_folder()).problems
 
 
 def stamp(folder: Path | None) -> Stamp:
@@ -117,7 +112,7 @@ def _wrong(source: Source, problems: list[Problem]) -> bool:
 
 
 def _digest(ours: list[Source], given: list[Source]) -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(popular.digest())
     for name, text in (*((NAMESPACE, text) for _, text in ours), *given):
         digest.update(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
         digest.update(hashlib.sha256(text.encode()).digest())

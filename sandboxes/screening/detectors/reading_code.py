@@ -20,7 +20,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from sandboxes.screening.detectors.words import Words
-from sandboxes.screening.package import Member, Package
+from sandboxes.screening.package import Kind, Package
 
 LARGEST: Final = 1_500_000  # bytes of a file that is looked at; generated tables are longer
 MOST_READ: Final = 24_000_000  # bytes of Python of a package that are looked at as text
@@ -31,7 +31,11 @@ _TESTS: Final = re.compile(
     r"(?:^|/)(?:tests?|testing|_tests?|test_data|testdata|docs?|examples?|benchmarks?|fixtures|demos?|samples?)/"
     r"|(?:^|/)test_[^/]*\.py$|(?:^|/)[^/]*_test\.py$"
 )
-_SCHEMES: Final = re.compile(r"^[^/]+\.data/(?:purelib|platlib)/")
+# What a wheel puts below the environment itself may lie where Python imports from, too.
+_SCHEMES: Final = re.compile(
+    r"^[^/]+\.data/(?:purelib/|platlib/|data/(?:(?:.*?/)?(?:site|dist)-packages/|(?:.*?/)?python3[^/]*/|lib/))",
+    re.IGNORECASE,
+)
 # Any of these has to stand in a file whose import could do more than define things. Names that are written apart,
 # joined or decoded need one of the last two lines.
 _WORDS: Final = """
@@ -144,7 +148,7 @@ def _sources(package: Package) -> Sources:
     left = MOST_READ
     members = [each for each in package.members if each.path.endswith((".py", ".pyw"))]
     wanted: dict[int, int] = {}
-    for place, member in enumerate(sorted(members, key=lambda each: _order(installed(each.path)))):
+    for place, member in enumerate(sorted(members, key=lambda each: _order(each.path, package.kind))):
         if member.size > min(LARGEST, left):
             found.skipped.append(member.path)
         else:
@@ -152,39 +156,63 @@ def _sources(package: Package) -> Sources:
             wanted[id(member)] = place
     # Read as they lie: what lies behind is reached through all that is before it.
     read = {
-        wanted[id(each)]: _source(each.path, each.read(LARGEST)) for each in members if id(each) in wanted
+        wanted[id(each)]: _source(each.path, each.read(LARGEST), package.kind)
+        for each in members
+        if id(each) in wanted
     }
     found.files = tuple(read[place] for place in sorted(read))
     return found
 
 
-def _source(path: str, content: bytes) -> Source:
-    where = installed(path)
-    dotted = where.rsplit(".", 1)[0].removeprefix("src/").replace("/", ".")
-    is_package = dotted.endswith("__init__")
-    return Source(path, content, dotted.removesuffix(".__init__"), is_package, in_tests(path))
+def _source(path: str, content: bytes, kind: Kind) -> Source:
+    module = module_of(path)
+    is_package = path.rsplit("/", 1)[-1].startswith("__init__.")
+    return Source(path, content, module, is_package, in_tests(path, kind))
+
+
+def module_of(path: str) -> str:
+    """The dotted name that a file is imported by."""
+    dotted = installed(path).rsplit(".", 1)[0].removeprefix("src/").replace("/", ".")
+    return dotted.removesuffix(".__init__")
 
 
 def installed(path: str) -> str:
-    """Where a wheel's own folders are put: "x-1.data/purelib/a.py" is "a.py"."""
+    """Where a wheel's own folders are put: "x-1.data/purelib/a.py" is "a.py", and so is
+    "x-1.data/data/lib/python3.13/site-packages/a.py"."""
     return _SCHEMES.sub("", path)
 
 
-def in_tests(path: str) -> bool:
+def in_tests(path: str, kind: Kind | None = None) -> bool:
+    """The first part of a path in a wheel is what people import, whatever it is called."""
+    if kind is Kind.WHEEL:
+        path = installed(path).partition("/")[2]
     return _TESTS.search(path.lower()) is not None
 
 
-def _order(path: str) -> tuple[bool, int, bool, str]:
-    first = path in ("setup.py", "sitecustomize.py", "usercustomize.py")
-    return (in_tests(path), 0 if first else path.count("/") + 1, not path.endswith("__init__.py"), path)
+def _order(path: str, kind: Kind) -> tuple[bool, int, bool, str]:
+    where = installed(path)
+    first = where in ("setup.py", "sitecustomize.py", "usercustomize.py")
+    return (
+        in_tests(path, kind),
+        0 if first else where.count("/") + 1,
+        not where.endswith("__init__.py"),
+        where,
+    )
+
+
+_READABLE: Final = (
+    "utf", "latin", "iso", "ascii", "cp", "koi", "euc", "shift", "gb", "big5", "unicode", "raw", "hz", "mac",
+)  # fmt: skip
 
 
 def decoded(content: bytes) -> str:
     """As Python would read it: its own encoding if it names one that Python has, else UTF-8."""
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
-        if encoding.startswith(("utf", "latin", "iso", "ascii", "cp", "koi", "euc", "shift", "gb", "big5")):
-            return content.decode(encoding)
+        if encoding.lower().startswith(_READABLE):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of escapes that are none
+                return content.decode(encoding)
     except (SyntaxError, ValueError, LookupError):
         pass
     return content.decode("utf-8", "replace")
@@ -236,13 +264,17 @@ def _part_at(tree: ast.AST, text: str, line: int) -> Part:
 
 def _around(tree: ast.AST, line: int) -> Iterator[ast.stmt]:
     """Statements that the line is part of, from the outermost."""
-    for node in ast.iter_child_nodes(tree):
+    # No recursion: each `elif` stands inside the one before it, and there may be thousands.
+    left = [tree]
+    while left:
+        node = left.pop()
         if isinstance(node, ast.stmt):
-            if node.lineno <= line <= (node.end_lineno or 0):
-                yield node
-                yield from _around(node, line)
-        elif isinstance(node, ast.ExceptHandler | ast.match_case):
-            yield from _around(node, line)
+            if not node.lineno <= line <= (node.end_lineno or 0):
+                continue
+            yield node
+        elif node is not tree and not isinstance(node, ast.ExceptHandler | ast.match_case):
+            continue
+        left += reversed(list(ast.iter_child_nodes(node)))
 
 
 def _in_body(node: ast.stmt, line: int) -> bool:
@@ -290,7 +322,3 @@ def excerpt(text: str, around: int = 0) -> str:
         return text.strip()
     start = max(0, min(around - 60, len(text) - EXCERPT))
     return text[start : start + EXCERPT].strip()
-
-
-def members_named(package: Package, *names: str) -> list[Member]:
-    return [each for each in package.members if each.path in names]

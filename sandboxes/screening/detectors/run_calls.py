@@ -1,11 +1,12 @@
 """Calls: of functions and classes of the same file, which are entered, and of methods of what is known."""
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from sandboxes.screening.detectors import values
-from sandboxes.screening.detectors.names_in_code import Scope
+from sandboxes.screening.detectors.names_in_code import BUILTINS, Scope, renamed
+from sandboxes.screening.detectors.powers import FOREIGN_COMMAND, POWERS
 from sandboxes.screening.detectors.run_parts import (
     DECODED,
     FUNCTIONS,
@@ -27,7 +28,28 @@ from sandboxes.screening.detectors.values import (
 from sandboxes.screening.findings import Ability
 
 _CALLS: Final = 12  # of functions that call each other
-_AGAIN: Final = 3  # times that one function is entered
+_AGAIN: Final = 3  # times that one function is entered with the same arguments
+_OTHERWISE: Final = 12  # times that it is entered altogether
+# Words for what has power, and the modules that have it.
+_TELLING: Final = frozenset(
+    part
+    for name, (_, kind) in {**POWERS, "base64.b64decode": (Ability.EXECUTE, "load")}.items()
+    if kind in ("process", "execute", "load", "shellcode")
+    for part in (name, *name.split("."))
+)
+# Names out of which others are made.
+_LOOKED_UP: Final = (
+    "__import__",
+    "importlib.import_module",
+    "getattr",
+    "globals",
+    "vars",
+    "builtins",
+    "__builtins__",
+)
+_WRAPPERS: Final = ("wraps", "update_wrapper", "isinstance", "callable", "getattr", "hasattr", "setattr")
+_LONG: Final = 300  # characters of a text that may be code
+_ITEMS: Final = 20  # of a list by which calls are told apart
 
 
 class Calls(State):
@@ -80,9 +102,7 @@ class Calls(State):
         code = function.code
         if isinstance(code, ast.ClassDef):
             return self._instance(code, arguments, words)
-        times = self.entered.get(id(code), 0)
-        self.entered[id(code)] = times + 1
-        if times >= _AGAIN or self.deep >= _CALLS:
+        if not self._enters(code, arguments, words):
             return Value(origins=all_origins(arguments))
         self.deep += 1
         scope = Scope(parent=function.within or self.globals, is_function=True)
@@ -94,6 +114,56 @@ class Calls(State):
             made = _together(scope.returned)
         self.deep -= 1
         return made
+
+    def _enters(self, code: Any, arguments: Sequence[Value], words: dict[str, Value]) -> bool:
+        """Whether it may; what is not looked at for that is told, unless it was with all that matters."""
+        given = (
+            id(code),
+            self.rebound,
+            *_told_apart(arguments),
+            *sorted(words),
+            *_told_apart(words.values()),
+        )
+        times, alike = self.entered.get(id(code), 0), self.given.get(given, 0)
+        self.entered[id(code)], self.given[given] = times + 1, alike + 1
+        if alike >= _AGAIN:
+            return False
+        if times < _OTHERWISE and self.deep < _CALLS:
+            return True
+        self.exhausted |= self.deep >= _CALLS or self._weighs(code, (*arguments, *words.values()))
+        return False
+
+    def _weighs(self, code: Any, given: Sequence[Value]) -> bool:
+        """Whether a function may do more with these than with what it was given before."""
+        if any(map(_is_power, given)) and _hands_on(code, nested=True):
+            return True
+        functions = [each.code for each in given if each.code is not None]
+        followed = functions if functions and _hands_on(code, nested=False) else ()
+        if any(self._has_power(node) for each in followed for node in ast.walk(each)):
+            return True
+        return any(map(_is_telling, given)) and self._reaches_power(code, set())
+
+    def _reaches_power(self, code: Any, seen: set[int]) -> bool:
+        """By itself, or through functions of the same file."""
+        seen.add(id(code))
+        for node in ast.walk(code):
+            if self._has_power(node):
+                return True
+            if isinstance(node, ast.Call):
+                if not isinstance(node.func, ast.Name | ast.Attribute):
+                    return True  # out of a table, or what another call returned
+                called = self.globals.look_up(dotted(node.func)).code
+                if called is not None and id(called) not in seen and self._reaches_power(called, seen):
+                    return True
+        return False
+
+    def _has_power(self, node: ast.AST) -> bool:
+        if not isinstance(node, ast.Name | ast.Attribute):
+            return False
+        first, _, rest = dotted(node).partition(".")
+        found = self.globals.look_up(first).name or BUILTINS.get(first, first)
+        name = renamed(f"{found}.{rest}" if rest else found)
+        return name in POWERS or name in _LOOKED_UP or values.decodes(name)
 
     def _bind_parameters(
         self, code: Any, function: Value, arguments: Sequence[Value], words: dict[str, Value], scope: Scope
@@ -130,6 +200,45 @@ class Calls(State):
             found = self.member(code, name)
             if found is not None and isinstance(found.code, FUNCTIONS):
                 self.enter(found._replace(owner=code), arguments, words or {})
+
+
+def _is_power(given: Value) -> bool:
+    return given.name in POWERS or given.name in _TELLING or values.decodes(given.name)
+
+
+def _hands_on(code: Any, *, nested: bool) -> bool:
+    """Whether it calls one of its arguments, or gives it away. `nested`: or a function in it does, as decorators do
+    with what they wrap."""
+    names = {each.arg for each in ast.walk(code.args) if isinstance(each, ast.arg)}
+    left: list[ast.AST] = list(code.body) if isinstance(code.body, list) else [code.body]
+    while left:
+        node = left.pop()
+        if not nested and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            left += getattr(node, "decorator_list", ())
+            continue
+        if isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] not in _WRAPPERS:
+            inside = (each for each in ast.walk(node) if isinstance(each, ast.Name))
+            if any(each.id in names for each in inside):
+                return True
+        left += ast.iter_child_nodes(node)
+    return False
+
+
+def _is_telling(given: Value) -> bool:
+    texts = values.texts(given.const) if given.known() else ()
+    return bool(given.origins) or any(
+        len(each) > _LONG or each in _TELLING or FOREIGN_COMMAND.search(each) is not None for each in texts
+    )
+
+
+def _told_apart(given: Iterable[Value]) -> Iterator[object]:
+    """What sets one call's arguments apart from another's, as far as a function can do something else with it."""
+    for each in given:
+        const = each.const
+        if isinstance(const, list | tuple):
+            scalars = len(const) <= _ITEMS and all(isinstance(item, str | bytes | int) for item in const)
+            const = tuple(const) if scalars else id(const)
+        yield each.name, each.origins, id(each.code), const
 
 
 def _together(returned: Sequence[Value]) -> Value:

@@ -100,6 +100,8 @@ class Expressions(State):
         if base.name:
             kept = base.const if base.name in ("open()", "pathlib.Path()") else UNKNOWN
             made = self._of_name(renamed(f"{base.name}.{name}"), base.origins)
+            if base.read_from:
+                made = made._replace(read_from=base.read_from)
             return made if kept is UNKNOWN else made._replace(const=kept)
         return coming(base.origins)
 

@@ -37,6 +37,14 @@ from sandboxes.screening.findings import Ability
 
 _LAYERS: Final = 4  # of code inside a string inside code
 _EVALUATORS: Final = ("exec", "eval", "compile")
+_RUN_FILES: Final = ("execfile", "runpy.run_path")
+_READERS: Final = (".read_text", ".read_bytes", ".open")
+# What reads a file of a package, which is their second argument.
+_RESOURCES: Final = frozenset((
+    "pkgutil.get_data", "importlib.resources.read_text", "importlib.resources.read_binary",
+    "importlib.resources.open_text", "importlib.resources.open_binary", "pkg_resources.resource_string",
+    "pkg_resources.resource_stream",
+))  # fmt: skip
 
 
 class KnownCalls(State):
@@ -62,11 +70,15 @@ class KnownCalls(State):
             folded = values.called(name, [each.const for each in arguments])
             if folded is not UNKNOWN:
                 return constant(folded, origins)
-        return self._result(name, arguments, origins)
+        made = self._result(name, arguments, origins)
+        read_from = function.read_from or next((each.read_from for each in arguments if each.read_from), "")
+        if name.endswith(_READERS) and isinstance(function.const, str):
+            read_from = function.const
+        return made._replace(read_from=read_from) if read_from and not made.read_from else made
 
     def _result(self, name: str, arguments: Sequence[Value], origins: frozenset[Origin]) -> Value:
         if name in ("open", "codecs.open", "pathlib.Path", "os.path.join", "os.path.expanduser"):
-            text = _path_text(arguments)
+            text = _path_text(arguments[:1] if name.endswith("open") else arguments)  # not its mode
             origins |= path_origins(text)
             const = text or UNKNOWN
             if not name.endswith("open"):
@@ -74,14 +86,21 @@ class KnownCalls(State):
                     name="pathlib.Path()" if name == "pathlib.Path" else "", const=const, origins=origins
                 )
             self._credentials(text, origins)
-            return Value(name="open()", const=const, origins=origins | {Origin.FILE})
+            return Value(name="open()", const=const, origins=origins | {Origin.FILE}, read_from=text)
+        if name in _RESOURCES:
+            return Value(
+                name=f"{name}()", origins=origins | {Origin.FILE}, read_from=_path_text(arguments[1:])
+            )
+        if name in ("importlib.resources.files", "importlib_resources.files"):
+            return Value(name="pathlib.Path()", origins=origins)
         if name.startswith("pathlib.Path") and name.endswith((".read_text", ".read_bytes", ".open")):
             self._credentials("", origins)
             origins |= {Origin.FILE}
         if name.startswith("pathlib.") and name.endswith(
-            (".joinpath", ".expanduser", ".resolve", ".absolute")
+            (".joinpath", ".expanduser", ".resolve", ".absolute", ".with_name")
         ):
-            return Value(name="pathlib.Path()", origins=origins | path_origins(_path_text(arguments)))
+            text = _path_text(arguments)
+            return Value(name="pathlib.Path()", const=text or UNKNOWN, origins=origins | path_origins(text))
         if name == "functools.partial" and arguments:
             return arguments[0]._replace(origins=origins)
         return named(f"{name}()", origins)
@@ -163,7 +182,11 @@ class KnownCalls(State):
         own = kind == "execute" and name in _EVALUATORS and bool(arguments) and not arguments[0].known()
         origins = function.origins - ENVIRONMENT | all_origins(arguments[:1] if own else given)
         texts = texts_of([function, *given] if kind == "write" else given)
-        self.event(ability, kind, name, origins, texts, constant=all(each.known() for each in arguments))
+        known = all(each.known() for each in arguments)
+        read_from = arguments[0].read_from if kind == "execute" and arguments else ""
+        if name in _RUN_FILES:
+            origins, read_from, known = origins | {Origin.FILE}, _path_text(arguments[:1]), False
+        self.event(ability, kind, name, origins, texts, constant=known, read_from=read_from)
         if kind == "execute" and name in _EVALUATORS and arguments:
             self._deeper(arguments[0], name)
 

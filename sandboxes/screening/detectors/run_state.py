@@ -15,6 +15,7 @@ from sandboxes.screening.detectors.values import (
 from sandboxes.screening.findings import Ability
 
 STEPS: Final = 60_000  # expressions and statements of a run
+EVENTS: Final = 500  # of a run
 DEPTH: Final = 60  # of expressions inside each other, and of statements
 
 
@@ -30,6 +31,8 @@ class Event:
     texts: tuple[str, ...] = ()  # strings it was given, as far as they are known
     hidden: bool = False  # stood in code that was decoded, or was spelled so that nobody reads it
     constant: bool = False  # everything it was given is known
+    read_from: str = ""  # the file whose content it was given, as far as its path is known
+    followed: bool = False  # that file was looked at as well (`run_files.py`)
 
 
 class TooMuch(Exception):  # noqa: N818 - it ends a run and nothing else
@@ -48,7 +51,9 @@ class State(ABC):
     called: set[str] = field(default_factory=set)  # names of elsewhere
     imports: set[str] = field(default_factory=set)
     entered: dict[int, int] = field(default_factory=dict)  # functions, by identity, and how often
-    exhausted: bool = False
+    given: dict[object, int] = field(default_factory=dict)  # and by what they were given as well
+    rebound: int = 0  # names of the module that came to mean something else
+    exhausted: bool = False  # part of it was too much, and is not in `events`
     globals: Scope = field(default_factory=Scope)
     depth: int = 0
     deep: int = 0  # functions that were entered inside each other
@@ -85,10 +90,15 @@ class State(ABC):
         texts: tuple[str, ...],
         *,
         constant: bool,
+        read_from: str = "",
     ) -> None:
-        if len(self.events) < 500:
-            hidden = self.hidden or Origin.SPELLED in origins
-            self.events.append(Event(ability, kind, name, self.line, origins, texts, hidden, constant))
+        if len(self.events) >= EVENTS:
+            self.exhausted = True
+            return
+        hidden = self.hidden or Origin.SPELLED in origins
+        self.events.append(
+            Event(ability, kind, name, self.line, origins, texts, hidden, constant, read_from=read_from)
+        )
 
     @abstractmethod
     def block(self, statements: Sequence[ast.stmt], scope: Scope) -> None: ...

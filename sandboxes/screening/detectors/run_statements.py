@@ -117,7 +117,10 @@ class Statements(State):
 
     def bind(self, target: ast.expr, made: Value, scope: Scope, source: ast.expr | None) -> None:
         if isinstance(target, ast.Name):
+            before = self.globals.names.get(target.id)
             scope.bind(target.id, made)
+            if before is not None and before.name != self.globals.names[target.id].name:
+                self.rebound += 1
         elif isinstance(target, ast.Tuple | ast.List):
             self._bind_each(target, made, scope, source)
         elif isinstance(target, ast.Starred):
@@ -158,9 +161,15 @@ class Statements(State):
             scope.function().returned.append(made)
 
     def _if(self, node: ast.If, scope: Scope) -> None:
-        if (self.main or not _only_when_main(node.test)) and not _for_types(node.test):
-            self.value(node.test, scope)
-            self.block(node.body, scope)
+        while True:
+            if (self.main or not _only_when_main(node.test)) and not _for_types(node.test):
+                self.value(node.test, scope)
+                self.block(node.body, scope)
+            # An `elif` stands in the tree inside the one before it, but is no deeper for whoever reads it.
+            if len(node.orelse) != 1 or not isinstance(node.orelse[0], ast.If):
+                break
+            node = node.orelse[0]
+            self.step()
         self.block(node.orelse, scope)
 
     def _for(self, node: Any, scope: Scope) -> None:
@@ -196,6 +205,14 @@ class Statements(State):
         for case in node.cases:
             self.block(case.body, scope)
 
+    def _global(self, node: ast.Global, scope: Scope) -> None:
+        if scope is not self.globals:
+            scope.elsewhere.update(dict.fromkeys(node.names, self.globals))
+
+    def _nonlocal(self, node: ast.Nonlocal, scope: Scope) -> None:
+        if scope.parent is not None:
+            scope.elsewhere.update({name: scope.parent.outermost(name) for name in node.names})
+
     def _skip(self, node: ast.AST, scope: Scope) -> None:
         pass
 
@@ -220,8 +237,8 @@ class Statements(State):
         ast.Match: _match,
         ast.Expr: _expression,
         ast.Pass: _skip,
-        ast.Global: _skip,
-        ast.Nonlocal: _skip,
+        ast.Global: _global,
+        ast.Nonlocal: _nonlocal,
     }
 
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from sandboxes.lifecycle.bait_shape import AWS_PATTERN, PYPI_PATTERN, TAG_PATTERN, USER
 from sandboxes.screening.detectors.judging import gravest
 from sandboxes.screening.detectors.powers import COLLECTOR_HINTS, COLLECTORS, PLACES
 from sandboxes.screening.detectors.reading_code import (
@@ -97,19 +98,36 @@ _LEFT_BEHIND: Final = Words((
     b"sk_live_", b"AIza", b"xoxb-", b"xoxa-", b"xoxp-", b"xoxr-", b"xoxs-",
 ))  # fmt: skip
 _EXAMPLE: Final = re.compile(r"EXAMPLE|XXXX|0000000|1234567|abcdef", re.IGNORECASE)
+# What we plant (`sandboxes.lifecycle.bait`), in whatever file, and however it looks around it.
+_SEARCHED: Final = 8_000_000  # bytes of a member
+_MOST_SEARCHED: Final = 100_000_000  # bytes of all of them
+_BAIT: Final = Words(
+    (b"AKIAPETRI0", b"pypi-PETRI0"),
+    patterns={"user": USER + TAG_PATTERN, "place": rf"\/honey\/{TAG_PATTERN}"},
+)
+_BAITS: Final = tuple(
+    re.compile(each)
+    for each in (AWS_PATTERN, PYPI_PATTERN, rf"\b{USER}{TAG_PATTERN}\b", rf"/honey/{TAG_PATTERN}\b")
+)
 # What only a thief wants, whatever it says it is.
 _OTHERS: Final = frozenset({"browser", "wallet", "messenger"})
 
 
 def look(package: Package, former: Package | None) -> Iterator[Found]:
-    found = [each for path, content, text in _texts(package) for each in _of_text(path, content, text)]
+    found = [
+        each
+        for path, content, text in _texts(package)
+        for each in _of_text(path, content, text, package.kind)
+    ]
+    found += _planted(package)
     yield from gravest((_in_a_page(each, package.kind) for each in found), most=3)
 
 
 def _in_a_page(found: Found, kind: Kind) -> Found:
     """JavaScript of a package of Python's runs in a browser, which opens no files: names alone say less there."""
     page = kind is not Kind.NPM and found.path.lower().endswith((".js", ".mjs", ".cjs"))
-    return replace(found, threat=Threat.MEDIUM) if page and found.rule == "secrets.places" else found
+    less = page and found.rule == "secrets.places" and found.threat is Threat.HIGH
+    return replace(found, threat=Threat.MEDIUM) if less else found
 
 
 def _texts(package: Package) -> Iterator[tuple[str, bytes, str | None]]:
@@ -131,17 +149,42 @@ def _worth(member: Member, kind: Kind) -> bool:
     return small and (path.endswith(_SETTINGS) or "." not in path.rsplit("/", 1)[-1])
 
 
-def _of_text(path: str, content: bytes, text: str | None) -> Iterator[Found]:
+def _of_text(path: str, content: bytes, text: str | None, kind: Kind) -> Iterator[Found]:
     hints = _GOING.within(content)
     left = bool(_LEFT_BEHIND.within(content))
     if not (hints or left):
         return
     text = decoded(content) if text is None else text
     code = path.lower().endswith((".py", ".pyw", *_SCRIPTS))
-    if code and not in_tests(path):
+    tests = in_tests(path, kind)
+    if code and not tests:
         yield from _theft(path, text, hints)
     if left:
-        yield from _left_behind(path, text)
+        yield from _left_behind(path, text, tests=tests)
+
+
+def _planted(package: Package) -> Iterator[Found]:
+    """Credentials that we planted in a sandbox: whoever made this package took them from there."""
+    left = _MOST_SEARCHED
+    for member in package.members:
+        if member.size > min(_SEARCHED, left):
+            continue
+        content = member.read(_SEARCHED)
+        left -= len(content)
+        if not _BAIT.within(content):
+            continue
+        text = content.decode("latin-1")
+        match = next((match for match in (each.search(text) for each in _BAITS) if match is not None), None)
+        if match is not None:
+            yield Found(
+                rule="secrets.honeytoken",
+                ability=Ability.SECRETS,
+                threat=Threat.CRITICAL,
+                why="It has a credential in it that was planted in one of our sandboxes.",
+                path=member.path,
+                line=line_at(text, match.start()),
+                excerpt=excerpt(match[0][:12] + "…"),
+            )
 
 
 def _theft(path: str, text: str, hints: frozenset[bytes]) -> Iterator[Found]:
@@ -240,14 +283,14 @@ _OCCURRENCES: Final = 20  # of one hint that are looked at
 _STRING: Final = re.compile(r"\"[^\"\n]{3,300}\"|'[^'\n]{3,300}'|`[^`\n]{3,300}`")
 
 
-def _left_behind(path: str, text: str) -> Iterator[Found]:
+def _left_behind(path: str, text: str, *, tests: bool) -> Iterator[Found]:
     for what, pattern in _LEFT:
         match = pattern.search(text)
         if match is not None and not _EXAMPLE.search(match[0]):
             yield Found(
                 rule="secrets.left-behind",
                 ability=Ability.CONTENT,
-                threat=Threat.LOW if in_tests(path) else Threat.MEDIUM,
+                threat=Threat.LOW if tests else Threat.MEDIUM,
                 why=f"What looks like a real {what} was left in it.",
                 path=path,
                 line=line_at(text, match.start()),

@@ -21,11 +21,12 @@ from sandboxes.screening.detectors.reading_code import (
     parsed,
     sources,
 )
+from sandboxes.screening.detectors.run_files import executed_files
 from sandboxes.screening.detectors.running import Run
 from sandboxes.screening.findings import Ability, Found, Threat
 from sandboxes.screening.package import Kind, Member, Package
 
-_LARGEST: Final = 100_000  # bytes of a .pth file that are read; what is longer is no list of folders
+_LARGEST: Final = 100_000  # bytes of a .pth file; what is longer is no list of folders
 _SITE: Final = ("sitecustomize", "usercustomize")
 # Lines of tools that everybody has: whole lines, so nothing can be added to them.
 _KNOWN: Final = re.compile(
@@ -88,7 +89,7 @@ def _path_file(package: Package, member: Member) -> Iterator[Found]:
     """Only the root of what is installed is searched for them; from an sdist its setup may put it there."""
     where = installed(member.path)
     effective = "/" not in where or "site-packages/" in where or "dist-packages/" in where
-    if not effective and (package.kind is Kind.WHEEL or in_tests(member.path)):
+    if not effective and (package.kind is Kind.WHEEL or in_tests(member.path, package.kind)):
         return
     if member.size > _LARGEST:
         yield Found(
@@ -98,7 +99,7 @@ def _path_file(package: Package, member: Member) -> Iterator[Found]:
             why="A .pth file is far larger than a list of folders is.",
             path=member.path,
         )
-    for number, line in enumerate(member.text(_LARGEST).splitlines(), start=1):
+    for number, line in enumerate(member.text().splitlines(), start=1):
         # As `site` decides it; it also drops a leading byte order mark.
         if line.lstrip("\ufeff").startswith(("import ", "import\t")):
             yield from _line(package, member.path, number, line.lstrip("\ufeff"), effective=effective)
@@ -116,6 +117,7 @@ def _line(package: Package, path: str, number: int, line: str, *, effective: boo
         return
     run = Run(module="")
     run.module_level(tree.body)
+    yield from executed_files(package, run, When.START, path)
     for each in judge(run.events, When.START, source):
         yield _moved(each, path, number, line)
     yield from _modules(package, run.imports | run.called)
@@ -141,6 +143,7 @@ def _started(package: Package, source: Source, names: set[str]) -> Iterator[Foun
         code = run.globals.look_up(name.removeprefix(f"{source.module}.")).code
         if code is not None:
             run.function(code)
+    yield from executed_files(package, run, When.START, source.path)
     yield from judge(run.events, When.START, source)
 
 
@@ -172,7 +175,7 @@ def _site_module(package: Package, member: Member) -> Iterator[Found]:
     where = installed(member.path)
     depth = where.removeprefix("src/").count("/") - (1 if where.endswith("__init__.py") else 0)
     effective = depth <= 0 or "site-packages/" in where
-    if not effective and in_tests(member.path):
+    if not effective and in_tests(member.path, package.kind):
         return
     yield Found(
         rule="start-hook.site-module",

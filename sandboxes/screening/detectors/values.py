@@ -50,6 +50,7 @@ class Value(NamedTuple):
     code: Any = None  # the function, lambda or class of the same file that it is
     owner: Any = None  # of a method or instance: the class
     within: Any = None  # the scope that a function was defined in
+    read_from: str = ""  # the file whose content it is, as far as its path is known
 
     def known(self) -> bool:
         return self.const is not UNKNOWN
@@ -61,21 +62,21 @@ _FOLDABLE: Final = (str, bytes, int, bool, float, list, tuple, type(None))
 
 def named(name: str, origins: frozenset[Origin] = NOWHERE) -> Value:
     """As `Value(name=…, origins=…)`, in a third of the time; these three are made for every expression."""
-    return tuple.__new__(Value, (name, UNKNOWN, origins, None, None, None))
+    return tuple.__new__(Value, (name, UNKNOWN, origins, None, None, None, ""))
 
 
 def just(content: Any) -> Value:
-    return tuple.__new__(Value, ("", content, NOWHERE, None, None, None))
+    return tuple.__new__(Value, ("", content, NOWHERE, None, None, None, ""))
 
 
 def coming(origins: frozenset[Origin]) -> Value:
-    return tuple.__new__(Value, ("", UNKNOWN, origins, None, None, None)) if origins else NOTHING
+    return tuple.__new__(Value, ("", UNKNOWN, origins, None, None, None, "")) if origins else NOTHING
 
 
 def constant(content: Any, origins: frozenset[Origin] = NOWHERE) -> Value:
     if not isinstance(content, _FOLDABLE) or _too_long(content):
         return coming(origins)
-    return tuple.__new__(Value, ("", content, origins, None, None, None))
+    return tuple.__new__(Value, ("", content, origins, None, None, None, ""))
 
 
 def _too_long(content: Any) -> bool:

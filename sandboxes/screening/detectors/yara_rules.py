@@ -28,8 +28,9 @@ from sandboxes.screening.package import Kind, Member, Package
 
 SECONDS: Final = 5  # for one member
 ALTOGETHER: Final = 20.0  # seconds for all members of a package
-_LARGEST: Final = 8 * 1024 * 1024  # bytes of a member that are looked at
+LARGEST: Final = 8 * 1024 * 1024  # bytes of a member that are looked at
 _EXCERPT: Final = 300
+_TOLD: Final = 5  # files of code that are longer
 _PLACES: Final = 8  # matches; where more stand, nothing is made less of
 _CODE: Final = frozenset(
     (".py", ".pyw", ".pyi", ".pyx", ".pth", ".ipynb", ".js", ".cjs", ".mjs", ".jsx", ".ts", ".tsx", ".node",
@@ -48,20 +49,16 @@ _PROSE: Final = frozenset(
 )  # fmt: skip
 
 
-def problems() -> tuple[patterns.Problem, ...]:
-    """What is wrong with the admin's rules, file by file."""
-    return patterns.problems()
-
-
 def look(package: Package, former: Package | None) -> Iterator[Found]:
     end = time.monotonic() + ALTOGETHER
     scanner = _scanner()
+    yield from _longer(package)
     for member in package.members:
         if time.monotonic() > end:
             yield _unfinished(member.path, "There was no time left to look for patterns from here on.")
             return
         try:
-            content = member.read(_LARGEST)
+            content = member.read(LARGEST)
             matching = scanner.scan(content).matching_rules
         except yara_x.TimeoutError:
             yield _unfinished(member.path, f"Looking for patterns took longer than {SECONDS} s.")
@@ -84,8 +81,23 @@ def _scanner() -> yara_x.Scanner:
     return scanner
 
 
-def _unfinished(path: str, why: str) -> Found:
-    return Found("yara.unfinished", Ability.CONTENT, Threat.MEDIUM, why, path)
+def _longer(package: Package) -> Iterator[Found]:
+    """Code is seldom as long; of data it is told once."""
+    code: list[str] = []
+    data: list[str] = []
+    for member in package.members:
+        if member.size > LARGEST:
+            suffix = PurePosixPath(member.path).suffix.lower()
+            (code if suffix in _CODE - _DATA else data).append(member.path)
+    for path in code[:_TOLD]:
+        yield _unfinished(path, f"Patterns were looked for in its first {LARGEST >> 20} MiB only.")
+    if data:
+        why = f"Patterns were looked for in the first {LARGEST >> 20} MiB only (files of data: {len(data)})."
+        yield _unfinished(data[0], why, Threat.LOW)
+
+
+def _unfinished(path: str, why: str, threat: Threat = Threat.MEDIUM) -> Found:
+    return Found("yara.unfinished", Ability.CONTENT, threat, why, path)
 
 
 def _default_files(rule: yara_x.Rule) -> str:

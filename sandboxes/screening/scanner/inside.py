@@ -30,7 +30,7 @@ from sandboxes.screening.findings import Ability, Found, Threat
 
 _OF_FILES: Final = (differences, look_alikes, metadata, attestations)
 _OF_ACTS: Final = (start_hooks, install_code, import_time, npm_code, npm_scripts)
-_LATER: Final = ("start-hook.", "install-code.", "npm.install-")
+_LATER: Final = ("start-hook.", "install-code.")
 _TWO_LOWER: Final = {Threat.CRITICAL: Threat.MEDIUM, Threat.HIGH: Threat.LOW}
 
 Run = Callable[[Detector, Inner], Iterator[Found]]
@@ -55,7 +55,7 @@ def look_inside(
 def _placed(findings: Iterator[Found], inner: Inner, *, among_tests: bool) -> Iterator[Found]:
     for found in findings:
         threat = Threat.LOW if among_tests else found.threat
-        if not among_tests and found.rule.startswith(_LATER):
+        if not among_tests and (found.installs or found.rule.startswith(_LATER)):
             lower = _TWO_LOWER.get(found.threat)
             if lower is not Threat.MEDIUM:
                 continue

@@ -50,7 +50,8 @@ def test_setup_that_does_more(text: str, rule: str, line: int, threat: Threat) -
     ],
 )
 def test_what_good_setups_do(text: str) -> None:
-    assert told(found_in(install_code, {"setup.py": SETUP + text}, Kind.SDIST), Threat.MEDIUM) == set()
+    files = {"setup.py": SETUP + text, "thing/version.py": "__version__ = '1.0'\n"}
+    assert told(found_in(install_code, files, Kind.SDIST), Threat.MEDIUM) == set()
 
 
 @pytest.mark.parametrize(

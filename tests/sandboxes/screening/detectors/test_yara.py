@@ -276,7 +276,7 @@ def test_the_admins_rules_are_looked_for_beside_ours(folder: Path) -> None:
         ("yara.wipes", "a.py"),
     }
     assert (found[0].ability, found[0].threat) == (Ability.SECRETS, Threat.HIGH)
-    assert yara_rules.problems() == ()
+    assert patterns.read(folder).problems == ()
 
 
 def test_a_rule_that_says_nothing_is_of_medium_threat(folder: Path) -> None:
@@ -309,7 +309,7 @@ def test_a_broken_file_is_left_out_and_told(
     (folder / "broken.yar").write_bytes(content)
     found = looked({"a.py": "PROJECT-ZEBRA"})
     assert [each.rule for each in found] == ["yara.acme.acme_secret"]
-    (problem,) = yara_rules.problems()
+    (problem,) = patterns.read(folder).problems
     assert problem.file == "broken.yar"
     assert said in problem.message.lower()
     assert str(problem) in caplog.text
@@ -326,21 +326,21 @@ def test_two_files_may_have_a_rule_of_the_same_name(folder: Path) -> None:
 
 def test_a_problem_is_gone_once_it_is_mended(folder: Path) -> None:
     (folder / "acme.yar").write_text("rule")
-    assert len(yara_rules.problems()) == 1
+    assert len(patterns.read(folder).problems) == 1
     (folder / "acme.yar").write_text(ACME)
-    assert yara_rules.problems() == ()
+    assert patterns.read(folder).problems == ()
 
 
 def test_what_is_no_file_of_rules_is_not_read(folder: Path) -> None:
     (folder / "README.md").write_text("rule")
     (folder / "folder.yar").mkdir()
     os.mkfifo(folder / "pipe.yar")
-    assert yara_rules.problems() == ()
+    assert patterns.read(folder).problems == ()
 
 
 def test_a_folder_that_is_not_there_is_told(folder: Path) -> None:
     folder.rmdir()
-    (problem,) = yara_rules.problems()
+    (problem,) = patterns.read(folder).problems
     assert "No such file" in problem.message
     assert looked({"a.py": "run('rm -rf ~/')"}) != []
 
