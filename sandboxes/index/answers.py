@@ -26,6 +26,7 @@ from sandboxes.index.projects import Arrival, Projects
 from sandboxes.index.recorder import Received
 from sandboxes.index.render import render_names, render_page
 from sandboxes.index.screening import facts
+from sandboxes.index.screening.bringing import Beside, Bringing
 from sandboxes.index.screening.jobs import Jobs
 from sandboxes.index.store import Store
 from sandboxes.index.transfers import Transfers
@@ -43,6 +44,7 @@ class Answers:
         store: Store,
         extraction: Extraction,
         jobs: Jobs,
+        beside: Beside,
         index_url: str = "",
     ) -> None:
         """`index_url`: the index's own, as sandboxes know it."""
@@ -53,6 +55,7 @@ class Answers:
         self._store = store
         self._extraction = extraction
         self._jobs = jobs
+        self._bringing, self._beside = Bringing(jobs), beside
         self._index_url = index_url
         self._bodies = Bodies()
         self._metadata = MetadataCheck(store)
@@ -174,7 +177,11 @@ class Answers:
         ):  # given without its page (`files.py`): then little is known beside it
             await self._jobs.want(stated.file.sha256, facts.of_stated(stated, Ecosystem.PYPI))
             return
-        await self._jobs.want(stated.file.sha256, await facts.of_file(page, stated.file))
+        said = await facts.of_file(page, stated.file)
+        await self._bringing.want(stated.file.sha256, said, partial(self._beside.bring, page, said, only))
+
+    async def close(self) -> None:
+        await self._bringing.close()
 
     async def _flight(self, request: web.Request, wanted: Wanted, blob: Blob, sandbox: int) -> Flight | None:
         """The flight to follow, far enough to begin answering; None when the blob is stored or no bytes will leave."""

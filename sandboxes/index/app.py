@@ -27,6 +27,7 @@ from sandboxes.index.quick import Quick
 from sandboxes.index.recorder import Recorder
 from sandboxes.index.returns import Returns
 from sandboxes.index.routes import Routes
+from sandboxes.index.screening.bringing import Beside
 from sandboxes.index.screening.jobs import Jobs
 from sandboxes.index.ssh_door import Door
 from sandboxes.index.storage.leases import Leases
@@ -60,7 +61,10 @@ async def make_app(config: Config, gate: Gate | None = None) -> web.Application:
     judge = Judge(book, Advisor(database), config.public_url, Returns(database), verdicts)
     extraction = Extraction(database, store, projects, origin, transfers)
     files = Files(database, store, projects, upstream)
-    answers = Answers(judge, projects, files, transfers, store, extraction, Jobs(database), config.url)
+    beside = Beside(database, store, files, transfers)
+    answers = Answers(
+        judge, projects, files, transfers, store, extraction, Jobs(database), beside, config.url
+    )
     npm = Npm(config, database, store, leases, book, verdicts)
     recorder, tally = Recorder(database.apart()), Tally(database)
     quick = Quick(book, tally)
@@ -76,6 +80,7 @@ async def make_app(config: Config, gate: Gate | None = None) -> web.Application:
         await recorder.close()
         await tally.close()
         await extraction.close()
+        await answers.close()
         await book.close()
         await files.close()
         await transfers.close()

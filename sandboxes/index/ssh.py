@@ -9,6 +9,7 @@ The server's own key lives as long as the process: the planted file has clients 
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
@@ -31,10 +32,11 @@ logger = logging.getLogger(__name__)
 logging.getLogger("asyncssh").setLevel(logging.WARNING)
 
 
-def talk(honey: Honey, transport: asyncio.Transport) -> Talk:
-    """Speaks on an open connection from now on; what is received has to be given to it."""
+def talk(honey: Honey, transport: asyncio.Transport, offered: Callable[[], None]) -> Talk:
+    """Speaks on an open connection from now on; what is received has to be given to it. `offered` is called for each
+    key that the client comes with, before it is looked up."""
     options = asyncssh.SSHServerConnectionOptions(
-        server_factory=lambda: _Server(honey),
+        server_factory=lambda: _Server(honey, offered),
         server_host_keys=[_host_key()],
         server_version="OpenSSH_9.6",
         kex_algs=_EXCHANGES,
@@ -51,8 +53,9 @@ def talk(honey: Honey, transport: asyncio.Transport) -> Talk:
 
 
 class _Server(asyncssh.SSHServer):
-    def __init__(self, honey: Honey) -> None:
+    def __init__(self, honey: Honey, offered: Callable[[], None]) -> None:
         self._honey = honey
+        self._offered = offered
         self._connection: asyncssh.SSHServerConnection | None = None
         self._keys = 0
         self._told = False
@@ -71,6 +74,7 @@ class _Server(asyncssh.SSHServer):
     async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         """Raises `UnavailableError` when a use cannot be written down, which ends the connection: not as if it were
         none."""
+        self._offered()
         self._keys += 1
         if self._keys <= _KEYS and await self._tell(username, key.public_data):
             self._told = True

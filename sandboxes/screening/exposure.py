@@ -40,7 +40,6 @@ _OF_SEVERITY: Final = {
     Severity.MEDIUM: Kind.MEDIUM,
     Severity.LOW: Kind.LOW,
 }
-_WORST_FIRST: Final = list(Kind)
 
 
 def kind_of(known: Known) -> Kind:
@@ -56,7 +55,3 @@ def action_of(known: Known, reactions: Mapping[Kind, Action], *, known_then: boo
     if known_then or not known.confirmed:
         return Action.NOTIFY
     return reactions[kind_of(known)]
-
-
-def is_worse(kind: Kind, than: Kind) -> bool:
-    return _WORST_FIRST.index(kind) < _WORST_FIRST.index(than)

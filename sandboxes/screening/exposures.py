@@ -169,33 +169,42 @@ def reason_of(exposure: Exposure) -> str:
 
 
 def is_unfounded(sandbox: Sandbox) -> bool:
-    """Whether it is isolated for exposures that are all closed by now: then lifting that is on offer."""
+    """Whether it is isolated for exposures that are all closed by now, and for nothing else: then lifting that is on
+    offer. Whatever else it is isolated for (a planted key, a person's reason) is a line of its own."""
     if sandbox.phase != Phase.ISOLATED:
         return False
     rows = Exposure.objects.filter(sandbox=sandbox, action=Action.ISOLATE)
     if rows.filter(closed_at=None).exists():
         return False
     given = sandbox.isolation_reason.splitlines()
-    closed = rows.values_list("advisory_id", flat=True)
-    return any(line.startswith(f"{advisory} says ") for advisory in closed for line in given)
+    closed = tuple(f"{advisory} says " for advisory in rows.values_list("advisory_id", flat=True))
+    return bool(given) and all(line.startswith(closed) for line in given)
 
 
 def _tell(outcome: Outcome) -> None:
-    """Last in the transaction: it writes to the ledger."""
-    for advisory_id, pairs in _by_advisory(outcome.found).items():
-        _tell_found(advisory_id, pairs)
-    for advisory_id, pairs in _by_advisory(outcome.closed).items():
-        _tell_closed(advisory_id, pairs)
+    """Last in the transaction. All that has to be looked up, then the alarms, then the ledger, which holds its lock
+    until commit: the other worker would wait with it."""
+    found, closed = _by_advisory(outcome.found), _by_advisory(outcome.closed)
+    raised = [change for advisory_id, pairs in found.items() for change in _of_found(advisory_id, pairs)]
+    cleared = [change for advisory_id, pairs in closed.items() for change in _of_closed(advisory_id, pairs)]
+    alarms.change([*raised, *cleared])
+    for advisory_id, pairs in found.items():
+        _record_found(advisory_id, pairs)
+    for advisory_id, pairs in closed.items():
+        _record_closed(advisory_id, pairs)
 
 
-def _tell_found(advisory_id: str, pairs: list[Pair]) -> None:
+def _of_found(advisory_id: str, pairs: list[Pair]) -> Iterator[alarms.Change]:
+    kind = Kind(pairs[0].kind)
+    if kind in ALARMING and (kind is Kind.MALICIOUS or any(pair.live for pair in pairs)):
+        yield alarms.Change(EXPOSED, _advisory(advisory_id), _summary(advisory_id, kind))
+
+
+def _record_found(advisory_id: str, pairs: list[Pair]) -> None:
     live = [pair.sandbox for pair in pairs if pair.live]
     past = [pair.sandbox for pair in pairs if not pair.live]
-    kind = Kind(pairs[0].kind)
-    if kind in ALARMING and (live or kind is Kind.MALICIOUS):
-        alarms.alarm(EXPOSED, _advisory(advisory_id), _summary(advisory_id, kind))
     data = {
-        "kind": kind.value,
+        "kind": pairs[0].kind,
         "live": len(live),
         "past": len(past),
         "sandboxes": [*live, *past][:MOST_NAMED],
@@ -216,18 +225,24 @@ def _is_guess(rows: Any) -> bool:
     return bool(rows.filter(confirmed=False).exists())
 
 
-def _tell_closed(advisory_id: str, pairs: list[Pair]) -> None:
+def _of_closed(advisory_id: str, pairs: list[Pair]) -> Iterator[alarms.Change]:
     if not Exposure.objects.filter(advisory=advisory_id, closed_at=None).exists():
-        alarms.clear(EXPOSED, _advisory(advisory_id), by=None)
+        yield alarms.Change(EXPOSED, _advisory(advisory_id), None)
     sandboxes = [pair.sandbox for pair in pairs]
     cut_off = Sandbox.objects.select_related("owner").filter(pk__in=sandboxes, phase=Phase.ISOLATED)
     for sandbox in cut_off.order_by("pk"):
         if is_unfounded(sandbox):
             told = f"{sandbox} of {sandbox.owner.get_username()} is isolated for what does not hold any more:"
-            alarms.alarm(
-                UNFOUNDED, _sandbox(sandbox.pk), f"{told} {pairs[0].why} An approver may release it."
-            )
-    data = {"why": pairs[0].why, "number": len(pairs), "sandboxes": sandboxes[:MOST_NAMED]}
+            message = f"{told} {pairs[0].why} An approver may release it."
+            yield alarms.Change(UNFOUNDED, _sandbox(sandbox.pk), message)
+
+
+def _record_closed(advisory_id: str, pairs: list[Pair]) -> None:
+    data = {
+        "why": pairs[0].why,
+        "number": len(pairs),
+        "sandboxes": [pair.sandbox for pair in pairs][:MOST_NAMED],
+    }
     record(actor=None, action="exposure.closed", subject=_advisory(advisory_id), data=data)
 
 

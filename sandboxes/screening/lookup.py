@@ -3,7 +3,7 @@
     rows = await database.rows(lookup.ADVISORIES, {"ecosystem": "pypi", "projects": ["django"]})
     against = lookup.known(Ecosystem.PYPI, rows)
 
-Each statement is answered by one index, however much is known about other projects.
+Each statement is answered by indexes, however much is known about other projects or passed.
 """
 
 from collections.abc import Iterable, Mapping

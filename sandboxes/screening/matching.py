@@ -15,6 +15,7 @@ What cannot be read:
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from sys import getsizeof
 from typing import Final
 
 from sandboxes.screening import versions
@@ -26,7 +27,9 @@ _REMEMBERED = 4096  # versions' answers, of one project
 # Bytes of memory, rounded up.
 _NOTHING: Final = 4_000  # without any advisory
 _STATED: Final = 3_000  # an advisory
-_LISTED: Final = 700  # a version or an event of one
+_LISTED: Final = 300  # a version that is named, besides the set of those that name it
+_BOUND: Final = 900  # a version that a range begins or ends with
+_EVENT: Final = 300
 _ANSWER: Final = 600  # what is remembered of a version, or of a place
 _TOLD: Final = 8
 _IN_RANGE: Final = 64
@@ -46,10 +49,9 @@ class Statement:
 
 
 def _weight(one: Statement) -> int:
+    """Without the versions: many advisories name the same ones, of which one is kept."""
     aliases = sum(len(alias) + 150 for alias in one.aliases)
-    listed = sum(len(version) + _LISTED for version in one.versions)
-    events = sum(_LISTED + len(version) for events in one.ranges for _, version in events)
-    return _STATED + len(one.id) + aliases + listed + events
+    return _STATED + len(one.id) + aliases + _EVENT * sum(map(len, one.ranges))
 
 
 type _Events = tuple[tuple[str, int], ...]  # (event, place), ascending
@@ -78,7 +80,8 @@ class ProjectAdvisories:
         self._in_range: dict[int | None, frozenset[str]] = {}
         self._answers: dict[str, tuple[Known, ...]] = {}
         self._told = 0  # advisories in all those answers
-        self._given = sum(_weight(one) for one in given)
+        listed = sum(_LISTED + len(version) + getsizeof(ids) for version, ids in self._listed.items())
+        self._given = sum(map(_weight, given)) + listed + _BOUND * len(self._bounds)
 
     def of(self, version: str) -> tuple[Known, ...]:
         """Those that affect it, by id."""

@@ -11,7 +11,9 @@ is urgent, and it costs what these have, not what years of installs hold. Then a
 portions of some ten thousand installs, or one advisory if that hits more.
 
 Called within a transaction, by one worker at a time for the live and one for the past. They write about different
-sandboxes, but for one that ends meanwhile, about which both say the same.
+sandboxes, but for one that ends meanwhile, or ended before what it had received last was looked at. So whoever looks
+at the past takes down first what is there (`_BEFORE`), and takes away only what is as it was then: what the other
+wrote meanwhile may be about installs that came after this one had looked for them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -121,20 +123,32 @@ _BY_SANDBOX: Final = """(
     SELECT received.* FROM (SELECT id FROM lifecycle_sandbox WHERE phase = ANY(%(live)s) OFFSET 0) AS sandbox
     CROSS JOIN LATERAL (SELECT * FROM usage_install WHERE sandbox_id = sandbox.id OFFSET 0) AS received
 )"""
-# `again`: it acts once more. Of a batch of installs only the new ones are in the table.
+# Before anybody looks for installs: all that an exposure names by then is found as well, if it is still affected.
+_BEFORE: Final = """
+    CREATE TEMP TABLE screening_before ON COMMIT DROP AS
+    SELECT id, installs, closed_at IS NULL AS open FROM screening_exposure WHERE advisory_id = ANY(%s)
+"""
+_BEFORE_BY_ID: Final = "ALTER TABLE screening_before ADD PRIMARY KEY (id)"
+_AS_BEFORE: Final = """EXISTS (
+    SELECT FROM screening_before before
+    WHERE before.id = exposure.id AND before.installs = exposure.installs {further}
+)"""
+# `again`: it acts once more. Of a batch of installs only the new ones are in the table. The rows are locked before
+# they are judged, each worker in the same order: what another one is writing right now is waited for, and counts.
 _CHANGED: Final = """
     WITH judged AS (
         SELECT exposure.id, found.*,
                exposure.closed_at IS NOT NULL
                OR array_position(%(worst_first)s, found.kind) < array_position(%(worst_first)s, exposure.kind)
                OR (found.confirmed AND NOT exposure.confirmed) AS again,
-               CASE WHEN %(whole)s THEN found.installs ELSE ARRAY(
+               CASE WHEN %(whole)s AND {as_before} THEN found.installs ELSE ARRAY(
                    SELECT DISTINCT unnest(exposure.installs || found.installs) ORDER BY 1
                ) END AS all_installs
         FROM screening_exposure exposure
         JOIN screening_found found ON found.advisory = exposure.advisory_id
              AND found.sandbox = exposure.sandbox_id
         WHERE %(of_live)s::bool IS NULL OR found.live = %(of_live)s
+        ORDER BY exposure.id FOR NO KEY UPDATE OF exposure
     ), changed AS (
         UPDATE screening_exposure exposure SET
             installs = judged.all_installs, kind = judged.kind, confirmed = judged.confirmed,
@@ -150,13 +164,16 @@ _CHANGED: Final = """
     )
     SELECT advisory_id, sandbox_id, live, kind FROM changed WHERE again
 """
+# What lacks something after `_CHANGED` is what the other worker has just found, who may know of fewer installs.
 _NEW: Final = """
     INSERT INTO screening_exposure (advisory_id, sandbox_id, live, kind, confirmed, known_then, installs,
                                     action, acted_at, error, closed_why)
     SELECT advisory, sandbox, live, kind, confirmed, known_then, installs, action,
            CASE WHEN NOT live THEN now() END, '', ''
     FROM screening_found WHERE %(of_live)s::bool IS NULL OR live = %(of_live)s
-    ON CONFLICT (advisory_id, sandbox_id) DO NOTHING
+    ON CONFLICT (advisory_id, sandbox_id) DO UPDATE SET installs = ARRAY(
+        SELECT DISTINCT unnest(screening_exposure.installs || excluded.installs) ORDER BY 1
+    ) WHERE NOT screening_exposure.installs @> excluded.installs
     RETURNING advisory_id, sandbox_id, live, kind
 """
 _CLOSED: Final = """
@@ -168,7 +185,7 @@ _CLOSED: Final = """
     FROM screening_advisory advisory, lifecycle_sandbox sandbox
     WHERE advisory.id = exposure.advisory_id AND exposure.advisory_id = ANY(%(changed)s)
       AND sandbox.id = exposure.sandbox_id AND (sandbox.phase = ANY(%(live)s)) = %(of_live)s
-      AND exposure.closed_at IS NULL AND NOT EXISTS (
+      AND exposure.closed_at IS NULL AND {as_before} AND NOT EXISTS (
           SELECT FROM screening_found found
           WHERE found.advisory = exposure.advisory_id AND found.sandbox = exposure.sandbox_id
       )
@@ -227,9 +244,12 @@ def next_past(reactions: Mapping[Kind, Action]) -> Outcome | None:
     waiting = list(dict.fromkeys(advisory for _, advisory in rows))
     if not waiting:
         return None
+    _execute(_BEFORE, [waiting])
+    _execute(_BEFORE_BY_ID, [])
     hits = _hits_of(set(waiting), reactions)
     changed = _as_many_as_fit(waiting, hits)
     outcome = _compared([hit for hit in hits if hit.advisory in changed], changed=changed, of_live=False)
+    _execute("DROP TABLE screening_before", [])
     _execute(_DONE, [[number for number, advisory in rows if advisory in changed]])
     return outcome
 
@@ -300,8 +320,8 @@ def _compared(
 ) -> Outcome:
     """With `changed`, `hits` are all there is to say of these advisories: what else is there is closed.
 
-    `of_live`: only live sandboxes, only past ones, or all. What ended meanwhile is among `hits` all the same, so
-    that nobody closes it.
+    `of_live`: only live sandboxes, only past ones (for which `_BEFORE` was taken down), or all. What ended meanwhile
+    is among `hits` all the same, so that nobody closes it.
     """
     values = _columns(hits) | {
         "after": after,
@@ -311,8 +331,11 @@ def _compared(
         "whole": bool(changed),
     }
     _execute(_FOUND.format(installs=installs), values)
-    found = [Pair(*row) for row in [*_rows(_CHANGED, values), *_rows(_NEW, values)]]
-    closed = [Pair(*row) for row in _rows(_CLOSED, values)] if changed else []
+    as_before = _AS_BEFORE if of_live is False else "true"
+    changes = _CHANGED.format(as_before=as_before.format(further=""))
+    found = [Pair(*row) for row in [*_rows(changes, values), *_rows(_NEW, values)]]
+    closing = _CLOSED.format(as_before=as_before.format(further="AND before.open"))
+    closed = [Pair(*row) for row in _rows(closing, values)] if changed else []
     _execute("DROP TABLE screening_found", [])
     return Outcome(found, closed)
 

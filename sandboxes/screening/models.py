@@ -135,10 +135,9 @@ class Verdict(models.Model):
             models.Index(fields=["scanned_by", "-at"], name="verdict_by_version"),
             models.Index(fields=["rules"], name="verdict_by_rules"),
             models.Index(fields=["ecosystem", "project", "-at"], name="verdict_project"),
-            # Each index process reads these whenever a verdict was written.
+            # Each index process finds these whenever a verdict was written: `lookup.AGAINST`.
             models.Index(
                 fields=["sha256"],
-                include=["ecosystem", "project", "filename", "state"],
                 name="verdict_against",
                 condition=models.Q(state__in=["held", "blocked"]),
             ),

@@ -1,7 +1,6 @@
 """Which patterns screening processes go by, as each of them says; an alarm while some of an admin's are wrong."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any, Final
 
 from django.db.models import QuerySet
@@ -9,10 +8,10 @@ from django.db.models.functions import Now
 
 from sandboxes.lifecycle import alarms
 from sandboxes.screening.models import Rules
+from sandboxes.screening.words import HEARD_OF
 
 ALARM: Final = "rules_broken"
 SUBJECT: Final = "screening"
-HEARD_OF: Final = timedelta(minutes=10)  # a place that says nothing for longer is gone
 _NAMED: Final = 5  # problems in an alarm
 
 

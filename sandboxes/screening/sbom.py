@@ -71,14 +71,20 @@ type _Release = tuple[str, str, str]
 
 
 def of(
-    name: str, files: Iterable[Install], exposures: Iterable[Exposure], waived: Sequence[Waived] = ()
+    name: str,
+    files: Iterable[Install],
+    exposures: Iterable[Exposure],
+    waived: Sequence[Waived] = (),
+    cut_short: str = "",
 ) -> str:
-    """Of the thing called `name`, which received these files."""
+    """Of the thing called `name`, which received these files. `cut_short`: what it leaves out, if anything."""
     by_hash = {(file.filename, file.sha256): file for file in files}
     received = sorted(by_hash.values(), key=lambda file: (file.ecosystem, file.filename, file.sha256))
     bom = Bom(components=[_component(file) for file in received])
     bom.metadata.component = Component(name=name, type=ComponentType.APPLICATION, bom_ref="subject")
     bom.metadata.tools.components.add(Component(name="Petridish", type=ComponentType.APPLICATION))
+    if cut_short:
+        bom.metadata.properties.add(Property(name="petridish:cut_short", value=cut_short))
     bom.register_dependency(bom.metadata.component, bom.components)
     for found in [*_advisories(received, list(exposures), waived), *_verdicts(received)]:
         bom.vulnerabilities.add(found)

@@ -1,9 +1,14 @@
 """What screening says of a project's versions and of a file's bytes, in words that the index shares. Pure."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import IntEnum, StrEnum
+from typing import Final
 
 from packaging.utils import canonicalize_name
+
+# A place that screens and says nothing of its patterns for longer is gone.
+HEARD_OF: Final = timedelta(minutes=10)
 
 
 class Ecosystem(StrEnum):

@@ -42,6 +42,7 @@ class Npm:
 
     async def close(self) -> None:
         """Before the leases are."""
+        await self._tarballs.close()
         await self._transfers.close()
         await self._packuments.close()
         await self._registries.close()

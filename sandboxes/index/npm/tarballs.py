@@ -23,7 +23,7 @@ from sandboxes.index.file_answer import FileAnswer, connected, unchanged
 from sandboxes.index.flight import Blob, Flight
 from sandboxes.index.npm.first import FirstAnswer
 from sandboxes.index.npm.judge import NpmJudge
-from sandboxes.index.npm.names import Asked
+from sandboxes.index.npm.names import Asked, filename_of
 from sandboxes.index.npm.packument import Packument, Release
 from sandboxes.index.npm.packuments import Packuments
 from sandboxes.index.npm.view import Stored, stated
@@ -31,10 +31,13 @@ from sandboxes.index.policy.waivers import Subject
 from sandboxes.index.ranges import Span
 from sandboxes.index.recorder import Outcome, Received
 from sandboxes.index.screening import facts
+from sandboxes.index.screening.bringing import Bringing, best, fetched
+from sandboxes.index.screening.formers import Former, Formers
 from sandboxes.index.screening.jobs import Jobs
 from sandboxes.index.store import Store
 from sandboxes.index.transfers import Transfers
 from sandboxes.index.upstreams import Sources
+from sandboxes.screening.package import Facts
 
 _FIND = """
 SELECT sha256, size FROM index_tarball
@@ -97,7 +100,8 @@ class Tarballs:
         self._judge = judge
         self._transfers = transfers
         self._store = store
-        self._jobs = Jobs(database)
+        self._bringing = Bringing(Jobs(database))
+        self._formers = Formers(database, store)
         self._hashing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def answer(self, client: Client, asked: Asked, only: Sources) -> FileAnswer | FirstAnswer:
@@ -222,7 +226,28 @@ class Tarballs:
     async def _screen(self, tarball: Tarball, what: Stored) -> None:
         if await self._store.has(tarball.release.digest):
             said = await facts.of_release(tarball.packument, tarball.release)
-            await self._jobs.want(what.sha256, said)
+            await self._bringing.want(what.sha256, said, partial(self._bring, tarball.packument, said))
+
+    async def _bring(self, packument: Packument, said: Facts) -> bool:
+        """An earlier release, to compare with: see `bringing.py`."""
+        if await self._formers.of(said) is not None:
+            return False
+        found = [Former("", each.digest, each.digest, each.version) for each in packument.releases]
+        uploaded = {each.version: each.published or "" for each in packument.releases}
+        former = await asyncio.to_thread(best, said, found, uploaded)  # of thousands
+        release = packument.find(former.version) if former else None
+        if release is None:
+            return False
+        filename = filename_of(packument.name, release.version)
+        blob = Blob(release.digest, None, release.url, filename, source=packument.source)
+        came = await fetched(self._transfers, blob)
+        if await self._store.has(release.digest):
+            before = Tarball(packument, release, filename, "")
+            await self._what(before, partial(self._hash, release.digest))
+        return came
+
+    async def close(self) -> None:
+        await self._bringing.close()
 
     async def _under_way(self, client: Client, blob: Blob) -> Flight | None:
         """The flight to follow; None when the file is stored or no bytes will leave."""

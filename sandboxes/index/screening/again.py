@@ -22,7 +22,7 @@ from sandboxes.index.page import FORMAT, Page
 from sandboxes.index.screening import facts
 from sandboxes.index.screening.jobs import Jobs
 from sandboxes.index.screening.material import Material
-from sandboxes.index.screening.rules import HEARD_OF, Rules
+from sandboxes.index.screening.rules import Rules, heard_of
 from sandboxes.screening.package import Facts
 from sandboxes.screening.words import Ecosystem
 
@@ -45,7 +45,7 @@ WHERE (verdict.scanned_by < %(version)s
   AND verdict.scanned_by <= %(version)s AND verdict.filename <> ''
   AND (verdict.scanned_by < %(version)s OR NOT EXISTS (
        SELECT FROM screening_rules other JOIN screening_rules mine ON mine.place = %(place)s
-       WHERE other.digest = verdict.rules AND other.seen_at >= now() - interval '{HEARD_OF}'
+       WHERE other.digest = verdict.rules AND {heard_of("other")}
          AND (other.changed_at, other.digest) > (mine.changed_at, mine.digest)))
   AND (verdict.at, verdict.id) < (%(at)s::timestamptz, %(id)s::text)
 ORDER BY verdict.at DESC, verdict.id DESC LIMIT {_AT_ONCE}"""  # noqa: S608

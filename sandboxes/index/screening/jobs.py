@@ -39,7 +39,7 @@ SELECT pg_notify('screening_job', %(sha256)s::text)"""
 _AGAIN: Final = """
 INSERT INTO screening_job (sha256, ecosystem, project, version, filename, facts, urgent, weight, attempts)
 VALUES (%(sha256)s::text, %(ecosystem)s, %(project)s, %(version)s, %(filename)s, %(facts)s::jsonb, false, %(weight)s, 0)
-ON CONFLICT (sha256, ecosystem, project, filename) DO NOTHING"""
+ON CONFLICT (sha256, ecosystem, project, filename) DO NOTHING RETURNING id"""
 
 _FREE: Final = "(leased_until IS NULL OR leased_until < now())"
 _ORDER: Final = "ORDER BY urgent DESC, weight DESC, wanted_at"
@@ -106,9 +106,9 @@ class Jobs:
         """For somebody who waits; the bytes are stored. Raises `UnavailableError`."""
         await self._database.rows(_WANT, _values(sha256, facts))
 
-    async def again(self, sha256: str, facts: Facts, weight: int) -> None:
-        """When there is time."""
-        await self._database.rows(_AGAIN, _values(sha256, facts) | {"weight": weight})
+    async def again(self, sha256: str, facts: Facts, weight: int) -> bool:
+        """When there is time. False: there is such a job, which may have begun."""
+        return bool(await self._database.rows(_AGAIN, _values(sha256, facts) | {"weight": weight}))
 
     async def waiting(self, *, urgent: bool, passed_over: Iterable[str]) -> list[Waiting]:
         """Those that come next, the most urgent first. `urgent`: only those that somebody waits for."""

@@ -5,6 +5,8 @@ rules when it starts) and what older rules scanned is scanned again (`again.py`)
 all, in time or in memory, are left out altogether, and ours hold; single files that are wrong are left out by
 themselves.
 
+The lists of popular names are followed with them: a refreshed one is another set of rules.
+
 Places may have different folders, by mistake or while one is brought up to date. Each says in the database what it
 has and since when; of different rules those count that changed last, and nobody scans again what newer rules
 scanned. A place that was not heard of for a while has no say.
@@ -27,10 +29,11 @@ import msgspec
 
 from sandboxes.index.database import Database
 from sandboxes.index.errors import UnavailableError
-from sandboxes.screening import environment
+from sandboxes.screening import environment, popular
 from sandboxes.screening.detectors import patterns
 from sandboxes.screening.detectors.telling import State
 from sandboxes.screening.scanner import Scanners
+from sandboxes.screening.words import HEARD_OF
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +41,19 @@ _LOOK: Final = 15.0  # seconds
 _LONGEST: Final = 60.0  # seconds that compiling may take, which every scanner does when it starts
 _ANEW: Final = 600.0  # seconds until rules that could not be compiled are tried once more
 _ROOT: Final = Path(__file__).resolve().parents[3]
-HEARD_OF: Final = "10 minutes"  # a place that says nothing for longer is gone
+
+
+def heard_of(table: str = "screening_rules") -> str:
+    """Whether such a place lives, as SQL."""
+    return f"{table}.seen_at >= now() - interval '{HEARD_OF.total_seconds():.0f} seconds'"
+
 
 _SAY: Final = f"""
-WITH gone AS (DELETE FROM screening_rules WHERE seen_at < now() - interval '{HEARD_OF}' AND place <> %(place)s)
+WITH gone AS (DELETE FROM screening_rules WHERE NOT {heard_of()} AND place <> %(place)s)
 INSERT INTO screening_rules AS mine (place, digest, changed_at, seen_at, folder, ours, added, problems)
 VALUES (%(place)s, %(digest)s,
     COALESCE((SELECT min(changed_at) FROM screening_rules
-              WHERE digest = %(digest)s AND seen_at >= now() - interval '{HEARD_OF}'), now()),
+              WHERE digest = %(digest)s AND {heard_of()}), now()),
     now(), %(folder)s, %(ours)s, %(added)s, %(problems)s::jsonb)
 ON CONFLICT (place) DO UPDATE SET
     digest = excluded.digest, seen_at = now(), folder = excluded.folder, ours = excluded.ours, added = excluded.added,
@@ -59,7 +67,7 @@ class Rules:
         self._database = database
         self._scanners = scanners
         self._folder = folder
-        self._stamp: patterns.Stamp | None = None
+        self._stamp: tuple[object, ...] = ()
         self._state: State | None = None
         self._said = False
         self._until = inf  # on `monotonic`'s clock: so long the folder need not be read anew, as it is
@@ -83,7 +91,7 @@ class Rules:
 
     async def look(self) -> None:
         """Never raises: what is wrong is said, and the rules of before hold on."""
-        stamp = await asyncio.to_thread(patterns.stamp, self._folder)
+        stamp = await asyncio.to_thread(_stamp, self._folder)
         if self._state is None or stamp != self._stamp or monotonic() > self._until:
             try:
                 self._state = await self._changed()
@@ -118,6 +126,11 @@ class Rules:
             "added": state.added,
             "problems": json.dumps(msgspec.to_builtins(state.problems)),
         }
+
+
+def _stamp(folder: Path | None) -> tuple[object, ...]:
+    """Changes whenever what scans go by does: patterns, and lists of popular names."""
+    return patterns.stamp(folder), popular.stamp()
 
 
 async def told(*, without: bool = False) -> State | None:

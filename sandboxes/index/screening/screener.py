@@ -8,7 +8,7 @@ another host has them, or they were evicted.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from sandboxes.errors import PetridishError, TemporaryError
 from sandboxes.index.errors import UnavailableError
-from sandboxes.index.screening.formers import Former, Formers
+from sandboxes.index.screening.formers import NOTHING, Compared, Former, Formers
 from sandboxes.index.screening.jobs import ATTEMPTS, LEASE, Job, Jobs
 from sandboxes.index.screening.material import Material
 from sandboxes.index.screening.verdicts import Verdicts
@@ -32,7 +32,7 @@ _PAUSE: Final = 1.0  # seconds after something that does not answer
 _PASSED_OVER: Final = 5.0  # seconds for which a job is left to others
 _MOST_PASSED_OVER: Final = 10_000
 
-type Scan = Callable[[Path, Facts, Path | None], Awaitable[Report]]
+type Scan = Callable[[Path, Facts, Path | None, Path | None], Awaitable[Report]]
 
 
 class Screener:
@@ -152,23 +152,27 @@ class Screener:
                 version=self._version,
                 rules=self._rules(),
             )
-            await self._verdicts.write(job.sha256, job.facts, report, "")
+            await self._verdicts.write(job.sha256, job.facts, report, NOTHING, job)
             return
-        async with self._material.at_hand(job.name) as path:
-            former = await self._formers.of(job.facts)
-            report, former = await self._scanned(job, path, former)
+        async with AsyncExitStack() as files:
+            path = await files.enter_async_context(self._material.at_hand(job.name))
+            former, before = await self._beside(files, await self._formers.of(job.facts))
+            sources, built_from = await self._beside(files, await self._formers.sources(job.facts))
+            report = await self._scan(path, job.facts, before, built_from)
         if not report.rules:  # what ended a scanner would do so again, until something else is looked for
             report = replace(report, rules=self._rules())
-        level = await self._verdicts.write(job.sha256, job.facts, report, former.sha256 if former else "")
+        compared = Compared(former.sha256 if former else "", sources is not None)
+        level = await self._verdicts.write(job.sha256, job.facts, report, compared, job)
         logger.info("%s: %s in %.2f s", job.facts.filename, level, report.seconds)
 
-    async def _scanned(self, job: Job, path: Path, former: Former | None) -> tuple[Report, Former | None]:
-        """With the former release, if that is there still."""
+    async def _beside(
+        self, files: AsyncExitStack, former: Former | None
+    ) -> tuple[Former, Path] | tuple[None, None]:
+        """At hand until `files` is closed, if it is there still."""
         if former is not None:
             with suppress(GoneError):
-                async with self._material.at_hand(former.name) as before:
-                    return await self._scan(path, job.facts, before), former
-        return await self._scan(path, job.facts, None), None
+                return former, await files.enter_async_context(self._material.at_hand(former.name))
+        return None, None
 
 
 async def swept(

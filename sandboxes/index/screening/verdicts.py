@@ -3,12 +3,17 @@
 A verdict is on bytes under a name. A person's decision keeps its state, whatever is found later, and so does a file
 that somebody had decided about and wants looked at again: what was found is written beside it. When the scale changes,
 levels are worked out anew from what was found, and nothing is scanned.
+
+What was found in a held file by comparing it stays with it until the same comparison finds it no more: that a release
+was evicted, or that another one came in between, makes nothing harmless. A scan by older rules than those of the
+verdict is not written at all, nor one whose job another process has taken over.
 """
 
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
@@ -16,6 +21,9 @@ from typing import Any, Final
 import msgspec
 
 from sandboxes.index.database import Database
+from sandboxes.index.screening.formers import Compared
+from sandboxes.index.screening.jobs import Job
+from sandboxes.index.screening.rules import heard_of
 from sandboxes.screening import scoring
 from sandboxes.screening.findings import Found, Level, Report, Threat
 from sandboxes.screening.package import Facts
@@ -30,16 +38,30 @@ _GRAVEST_FIRST: Final = list(reversed(Threat))
 _SCALE: Final = "SELECT points, note, warn, hold FROM screening_scale"
 # What a person said: also that it is to be held until somebody decides anew.
 _KEEPS: Final = "verdict.decision <> '' OR verdict.state = 'blocked' OR verdict.reopened"
+_MOST: Final = 200  # findings of a verdict
+_COMPARED: Final = "difference."
+_SOURCES: Final = "difference.not-in-sources"
+_BY_PAGE: Final = ("attestation.", "publisher.")
+_UNREADABLE: Final = "scanner.former-unreadable"
+
+_HELD: Final = """
+SELECT findings, former_sha256 FROM screening_verdict
+WHERE state = 'held' AND sha256 = %(sha256)s
+AND (ecosystem, project, filename) = (%(ecosystem)s, %(project)s, %(filename)s)"""
+# Whether the patterns of the verdict are newer than ours, of all that somebody has now: as `again.py` has it.
+_NEWER_RULES: Final = f"""EXISTS (
+    SELECT FROM screening_rules theirs JOIN screening_rules ours ON ours.digest = excluded.rules
+    WHERE theirs.digest = verdict.rules AND {heard_of("theirs")} AND {heard_of("ours")}
+    HAVING (min(theirs.changed_at), min(theirs.digest)) > (min(ours.changed_at), min(ours.digest)))"""
 _WRITE: Final = f"""
-WITH done AS (
-    DELETE FROM screening_job WHERE sha256 = %(sha256)s::text
-    AND (ecosystem, project, filename) = (%(ecosystem)s, %(project)s, %(filename)s))
+WITH done AS (DELETE FROM screening_job WHERE id = %(job)s AND attempts = %(attempts)s RETURNING id)
 INSERT INTO screening_verdict AS verdict
     (sha256, state, reason, at, ecosystem, project, version, filename, level, scale, score, findings, broken,
      scanned_by, rules, former_sha256, seconds, decision, decision_reason)
-VALUES (%(sha256)s::text, %(state)s, %(reason)s, now(), %(ecosystem)s, %(project)s, %(version)s, %(filename)s,
+SELECT %(sha256)s::text, %(state)s, %(reason)s, now(), %(ecosystem)s, %(project)s, %(version)s, %(filename)s,
     %(level)s, %(scale)s, %(score)s, %(findings)s::jsonb, %(broken)s, %(scanned_by)s, %(rules)s,
-    %(former_sha256)s, %(seconds)s, '', '')
+    %(former_sha256)s, %(seconds)s, '', ''
+WHERE %(job)s::bigint IS NULL OR EXISTS (SELECT FROM done)
 ON CONFLICT (sha256, ecosystem, project, filename) DO UPDATE SET
     state = CASE WHEN {_KEEPS} THEN verdict.state ELSE excluded.state END,
     reason = CASE WHEN {_KEEPS} THEN verdict.reason ELSE excluded.reason END,
@@ -48,7 +70,9 @@ ON CONFLICT (sha256, ecosystem, project, filename) DO UPDATE SET
     level = excluded.level, scale = excluded.scale, score = excluded.score, findings = excluded.findings,
     broken = excluded.broken, scanned_by = excluded.scanned_by, rules = excluded.rules,
     former_sha256 = excluded.former_sha256,
-    seconds = excluded.seconds"""  # noqa: S608 -- of our own words
+    seconds = excluded.seconds
+WHERE verdict.scanned_by < excluded.scanned_by
+    OR verdict.scanned_by = excluded.scanned_by AND NOT {_NEWER_RULES}"""  # noqa: S608 -- of our own words
 _OTHERWISE_SCALED: Final = f"""
 SELECT id, at, level, score, findings, broken FROM screening_verdict
 WHERE scanned_by > 0 AND scale <> %(scale)s::text ORDER BY at DESC LIMIT {_AT_ONCE}"""  # noqa: S608
@@ -79,24 +103,41 @@ class Verdicts:
             0.0,
         )  # by which scale all verdicts were found to be, and until when that is believed
 
-    async def write(self, sha256: str, facts: Facts, report: Report, former_sha256: str) -> Level:
-        """And the job is done, in one transaction. Raises `UnavailableError`."""
+    async def write(
+        self, sha256: str, facts: Facts, report: Report, compared: Compared, job: Job | None = None
+    ) -> Level:
+        """And the job is done, in one transaction; if it is another's by now, neither. Raises `UnavailableError`."""
         standard = await self.standard()
-        level, score = scoring.level_of(report.findings, standard.scale, broken=report.broken)
-        values = _said(level, score, report.findings, report.broken) | {
+        name = {
             "sha256": sha256,
             "ecosystem": facts.ecosystem,
             "project": facts.project,
-            "version": facts.version,
             "filename": facts.filename,
-            "scale": standard.name,
-            "findings": _storable(msgspec.json.encode(report.findings)),
-            "broken": report.broken.replace("\x00", ""),
-            "scanned_by": report.version,
-            "rules": report.rules,
-            "former_sha256": former_sha256,
-            "seconds": report.seconds,
         }
+        row = await self._database.row(_HELD, name)
+        stays = tuple(_that_stays(row, facts, report, compared)) if row else ()
+        findings = (*report.findings, *stays)[:_MOST]
+        if row and any(each.rule.startswith(_COMPARED) and each.rule != _SOURCES for each in stays):
+            former_sha256 = row["former_sha256"]
+        else:
+            former_sha256 = compared.former_sha256
+        level, score = scoring.level_of(findings, standard.scale, broken=report.broken)
+        values = (
+            _said(level, score, findings, report.broken)
+            | name
+            | {
+                "job": job.id if job else None,
+                "attempts": job.attempts if job else None,
+                "version": facts.version,
+                "scale": standard.name,
+                "findings": _storable(msgspec.json.encode(findings)),
+                "broken": report.broken.replace("\x00", ""),
+                "scanned_by": report.version,
+                "rules": report.rules,
+                "former_sha256": former_sha256,
+                "seconds": report.seconds,
+            }
+        )
         await self._database.rows(_WRITE, values)
         return level
 
@@ -125,6 +166,27 @@ class Verdicts:
             new = json.dumps([_rescaled(row, standard.scale) for row in rows])
             await self._database.rows(_RESCALE, {"scale": standard.name, "new": new})
         return bool(rows)
+
+
+def _that_stays(row: Mapping[str, Any], facts: Facts, report: Report, compared: Compared) -> Iterator[Found]:
+    """Of what was found in a held file before, what this scan did not look for: it had less to compare with."""
+    unread = bool(report.broken) or any(found.rule == _UNREADABLE for found in report.findings)
+    same = not unread and compared.former_sha256 != "" and compared.former_sha256 == row["former_sha256"]
+    for found in _readable(row["findings"]):
+        if found.rule == _SOURCES:
+            looked_for = compared.sources and not report.broken
+        elif found.rule.startswith(_COMPARED):
+            looked_for = same
+        else:
+            looked_for = not found.rule.startswith(_BY_PAGE) or facts.former_version != ""
+        if not looked_for and found not in report.findings:
+            yield found
+
+
+def _readable(findings: Iterable[Any]) -> Iterator[Found]:
+    for each in findings:
+        with suppress(msgspec.ValidationError):
+            yield msgspec.convert(each, Found)
 
 
 def _rescaled(row: Mapping[str, Any], scale: scoring.Scale) -> dict[str, Any]:

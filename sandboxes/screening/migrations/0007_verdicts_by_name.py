@@ -3,18 +3,26 @@
 The id of what is here stays the sha256, so that links hold. Who writes a verdict need not know its id: a trigger
 makes it, one after the other for the same bytes. A "passed" that says of no name was written by nothing that screens;
 it counts no more, and its file is screened when somebody wants it. Jobs are made again by who wants the file.
+
+All that is new in a row comes in one statement, which writes the table once. Going back, what was thought worst of
+bytes under any name is what is left of them.
 """
 
 from django.db import migrations, models
 from django.db.models.functions import Now
 
 NAMED = """
-ALTER TABLE screening_verdict ADD COLUMN id text;
 DELETE FROM screening_verdict WHERE filename = '' AND decision = '' AND state NOT IN ('held', 'blocked');
-UPDATE screening_verdict SET scanned_by = CASE WHEN filename = '' THEN 0 ELSE scanned_by END, id = sha256;
-ALTER TABLE screening_verdict DROP CONSTRAINT screening_verdict_pkey;
+UPDATE screening_verdict SET scanned_by = 0 WHERE filename = '' AND scanned_by <> 0;
 DROP INDEX IF EXISTS screening_verdict_sha256_ed2da986_like;
-ALTER TABLE screening_verdict ALTER COLUMN id SET DEFAULT '', ADD PRIMARY KEY (id);
+ALTER TABLE screening_verdict
+    DROP CONSTRAINT screening_verdict_pkey,
+    ADD COLUMN id text GENERATED ALWAYS AS (sha256::text) STORED PRIMARY KEY,
+    ADD COLUMN reopened boolean NOT NULL DEFAULT false,
+    ADD COLUMN rules text NOT NULL DEFAULT '',
+    ADD CONSTRAINT verdict_has_a_name CHECK (scanned_by = 0 OR NOT filename = '');
+ALTER TABLE screening_verdict ALTER COLUMN id DROP EXPRESSION;
+ALTER TABLE screening_verdict ALTER COLUMN id SET DEFAULT '';
 CREATE FUNCTION screening_verdict_id() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.id <> '' THEN
@@ -36,10 +44,18 @@ ALTER TABLE screening_verdict ENABLE ALWAYS TRIGGER screening_verdict_id;
 NAMELESS = """
 DROP TRIGGER screening_verdict_id ON screening_verdict;
 DROP FUNCTION screening_verdict_id();
-DELETE FROM screening_verdict WHERE id <> sha256;
-ALTER TABLE screening_verdict DROP CONSTRAINT screening_verdict_pkey;
-ALTER TABLE screening_verdict ADD PRIMARY KEY (sha256);
-ALTER TABLE screening_verdict DROP COLUMN id;
+DELETE FROM screening_verdict verdict USING (
+    SELECT id, row_number() OVER (
+        PARTITION BY sha256 ORDER BY state = 'blocked' DESC, state = 'held' DESC, id = sha256 DESC, id) AS place
+    FROM screening_verdict) gravest
+WHERE verdict.id = gravest.id AND gravest.place > 1;
+ALTER TABLE screening_verdict
+    DROP CONSTRAINT screening_verdict_pkey,
+    ADD PRIMARY KEY (sha256),
+    DROP CONSTRAINT verdict_has_a_name,
+    DROP COLUMN rules,
+    DROP COLUMN reopened,
+    DROP COLUMN id;
 """
 _AGAINST = models.Q(("state__in", ["held", "blocked"]))
 _NAME = ["sha256", "ecosystem", "project", "filename"]
@@ -86,10 +102,23 @@ class Migration(migrations.Migration):
                 migrations.AddField(
                     "verdict", "id", models.TextField(db_default="", primary_key=True, serialize=False)
                 ),
+                migrations.AddField(
+                    "verdict", "reopened", models.BooleanField(db_default=False, default=False)
+                ),
+                migrations.AddField(
+                    "verdict", "rules", models.TextField(blank=True, db_default="", default="")
+                ),
+                migrations.AddConstraint(
+                    "verdict",
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("scanned_by", 0), models.Q(("filename", ""), _negated=True), _connector="OR"
+                        ),
+                        name="verdict_has_a_name",
+                    ),
+                ),
             ],
         ),
-        migrations.AddField("verdict", "reopened", models.BooleanField(db_default=False, default=False)),
-        migrations.AddField("verdict", "rules", models.TextField(blank=True, db_default="", default="")),
         migrations.AddIndex("verdict", models.Index(fields=["rules"], name="verdict_by_rules")),
         migrations.AddIndex("verdict", models.Index(fields=["state", "-at", "-id"], name="verdict_by_state")),
         migrations.AddIndex(
@@ -105,20 +134,10 @@ class Migration(migrations.Migration):
             models.Index(
                 condition=_AGAINST,
                 fields=["sha256"],
-                include=("ecosystem", "project", "filename", "state"),
                 name="verdict_against",
             ),
         ),
         migrations.AddConstraint("verdict", models.UniqueConstraint(fields=_NAME, name="verdict_once")),
-        migrations.AddConstraint(
-            "verdict",
-            models.CheckConstraint(
-                condition=models.Q(
-                    ("scanned_by", 0), models.Q(("filename", ""), _negated=True), _connector="OR"
-                ),
-                name="verdict_has_a_name",
-            ),
-        ),
         migrations.CreateModel(
             name="Rules",
             fields=[

@@ -4,6 +4,7 @@
 `manage.py refresh_popular` took in stands in DATA_DIR and is read instead.
 """
 
+import hashlib
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,26 @@ def names(ecosystem: str) -> tuple[str, ...]:
     except ValueError:
         return ()
     return _read(_file(known), known) or _read(_SHIPPED / f"{known}.txt", known)
+
+
+def digest() -> bytes:
+    """Stands for the lists that this process goes by."""
+    listed = hashlib.sha256()
+    for ecosystem in Ecosystem:
+        listed.update("\n".join(("", ecosystem, *names(ecosystem))).encode())
+    return listed.digest()
+
+
+def stamp() -> tuple[tuple[int, int, int], ...]:
+    """Changes whenever a list is replaced, or the shipped one holds again."""
+    found = []
+    for ecosystem in Ecosystem:
+        try:
+            about = _file(ecosystem).stat()
+        except OSError:
+            continue
+        found.append((about.st_ino, about.st_size, about.st_mtime_ns))
+    return tuple(found)
 
 
 def newer_list(ecosystem: Ecosystem) -> Path:

@@ -32,8 +32,11 @@ def serve(detectors: Sequence[Detector]) -> None:
         _, handles, _, _ = socket.recv_fds(files, 1, protocol.HANDLES)
         try:
             give_time(request.seconds)
-            former = handles[1] if len(handles) > 1 else None
-            _say(answers, report(handles[0], request.facts, former, detectors))
+            file, *beside = handles
+            former = beside.pop(0) if request.former else None
+            sources = beside.pop(0) if request.sources else None
+            found = report(file, request.facts, former, detectors, sources)
+            _say(answers, protocol.Answer(request.token, found))
         finally:
             for handle in handles:
                 os.close(handle)

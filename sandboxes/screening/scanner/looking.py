@@ -16,7 +16,8 @@ from msgspec.structs import replace
 
 from sandboxes.screening.archives import ArchiveError, ArchivePackage, Inner, open_package
 from sandboxes.screening.archives.oddities import shown
-from sandboxes.screening.detectors import Detector, patterns
+from sandboxes.screening.detectors import Detector, differences, patterns
+from sandboxes.screening.detectors.comparing import Comparison
 from sandboxes.screening.findings import Ability, Found, Report, Threat
 from sandboxes.screening.package import Facts
 from sandboxes.screening.scanner.former import open_former
@@ -29,15 +30,18 @@ _EXCERPT: Final = 300  # characters
 _WHY: Final = 500
 _PATH: Final = 1024
 _BROKEN: Final = 1000
+_TIME_FOR_SOURCES: Final = 5.0  # seconds of the processor after which sources are not looked into
 _GRAVITY: Final = {threat: number for number, threat in enumerate(Threat)}
 
 
-def report(file: int, facts: Facts, former: int | None, detectors: Sequence[Detector]) -> Report:
-    """Of an open file, and of the release before it. Never raises, but for what ends a process."""
+def report(
+    file: int, facts: Facts, former: int | None, detectors: Sequence[Detector], sources: int | None = None
+) -> Report:
+    """Of an open file, with the release before it and its own sources. Never raises, but for what ends a process."""
     begin = time.perf_counter()
     looking = _Looking()
     try:
-        looking.look(file, facts, former, detectors)
+        looking.look(file, facts, former, detectors, sources)
     except ArchiveError as error:
         looking.broken.append(error.reason)
     except Exception as error:  # noqa: BLE001  our own fault, and still this file's report
@@ -56,11 +60,23 @@ class _Looking:
         self.findings: list[Found] = []
         self.broken: list[str] = []
 
-    def look(self, file: int, facts: Facts, former: int | None, detectors: Sequence[Detector]) -> None:
+    def look(
+        self,
+        file: int,
+        facts: Facts,
+        former: int | None,
+        detectors: Sequence[Detector],
+        sources: int | None,
+    ) -> None:
+        begin = time.process_time()
         package = open_package(file, facts)
         try:
             earlier, unreadable = open_former(former, facts) if former is not None else (None, None)
-            found = itertools.chain(self._all(package, earlier, detectors), self._inside(package, detectors))
+            found = itertools.chain(
+                self._all(package, earlier, detectors),
+                self._inside(package, detectors),
+                self._not_in(sources, package, begin) if sources is not None else (),
+            )
             self.findings = heapq.nlargest(MOST, _few_alike(found), key=lambda each: _GRAVITY[each.threat])
             if unreadable:
                 self.findings = [*self.findings[: MOST - 1], _unreadable(unreadable)]
@@ -86,6 +102,29 @@ class _Looking:
                 self.broken.append(f"the detector {_name(detector)} failed: {_said(error)}")
         if unreadable:
             yield _unreadable(unreadable)
+
+    def _not_in(self, sources: int, package: ArchivePackage, begin: float) -> Iterator[Found]:
+        """Beside what its own sources have. They change no level, so they may use up nobody's time."""
+        if time.process_time() - begin > _TIME_FOR_SOURCES:
+            yield _not_compared("reading the file itself took long")
+            return
+        built_from, unreadable = open_former(
+            sources, replace(package.facts, former_version=package.facts.version)
+        )
+        if built_from is None:
+            yield _not_compared(unreadable or "")
+            return
+        try:
+            if Comparison(package, built_from).from_sources:
+                yield from (_trimmed(found) for found in differences.look(package, built_from))
+        except ArchiveError as error:
+            if package.broken:
+                self.broken.append(error.reason)
+            yield _not_compared(error.reason)
+        except Exception as error:  # noqa: BLE001
+            self.broken.append(f"it could not be compared with its sources: {_said(error)}")
+        finally:
+            built_from.close()
 
     def _inside(self, package: ArchivePackage, detectors: Sequence[Detector]) -> Iterator[Found]:
         try:
@@ -137,6 +176,15 @@ def _unreadable(reason: str) -> Found:
         ability=Ability.CONTENT,
         threat=Threat.LOW,
         why=f"The release before it cannot be read to its end ({_clean(reason, _EXCERPT)}), so it was not compared.",
+    )
+
+
+def _not_compared(reason: str) -> Found:
+    return Found(
+        rule="scanner.sources-unread",
+        ability=Ability.CONTENT,
+        threat=Threat.LOW,
+        why=f"It was not compared with its own sources ({_clean(reason, _EXCERPT)}).",
     )
 
 

@@ -10,6 +10,7 @@ cannot be started at all says nothing about a file, so it is an error and no rep
 import asyncio
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -21,6 +22,7 @@ from types import TracebackType
 from typing import Final, Self
 
 import msgspec
+from msgspec.structs import replace
 
 from sandboxes.errors import TemporaryError
 from sandboxes.screening.archives.source import OPENING
@@ -34,7 +36,8 @@ logger = logging.getLogger(__name__)
 
 SECONDS: Final = 30  # of the processor, for one file
 WAITING: Final = 600.0  # seconds by the clock: for a child that sleeps, or a disk that does not answer
-FILES: Final = 500  # that one child scans
+# That one child scans: a new one takes a second, and what a file might do to its child ends with it.
+FILES: Final = 100
 _START: Final = 60.0  # seconds for loading detectors and compiling rules
 _ROOT: Final = Path(__file__).resolve().parents[3]
 _KEPT: Final = ("DATA_DIR", RULES)  # of the environment: where lists and rules are, and no secret
@@ -66,22 +69,29 @@ class Scanners:
         self._generation = 0  # children of an older one get no more files
         self._added = True  # whether they know of the admin's rules
 
-    async def scan(self, path: Path, facts: Facts, former: Path | None = None) -> Report:
-        """Raises `TemporaryError` when no child can be started, or on `close`."""
+    async def scan(
+        self, path: Path, facts: Facts, former: Path | None = None, sources: Path | None = None
+    ) -> Report:
+        """`former`: an earlier release, `sources`: what a wheel was built from, to compare with.
+
+        Raises `TemporaryError` when no child can be started, or on `close`.
+        """
         async with self._room:
+            request = protocol.Request(
+                facts, "", self._seconds, former=former is not None, sources=sources is not None
+            )
             try:
-                with _opened(path, former) as handles:
-                    return await self._scan(handles, facts)
+                with _opened(path, former, sources) as handles:
+                    return await self._scan(handles, request)
             except _UnopenedError as error:
                 return Report(broken=str(error), version=VERSION)
 
-    async def _scan(self, handles: list[int], facts: Facts) -> Report:
-        request = msgspec.json.encode(protocol.Request(facts, self._seconds)) + b"\n"
+    async def _scan(self, handles: list[int], request: protocol.Request) -> Report:
         again = False
         while True:
             child = await self._child(fresh=again)
             try:
-                done = await child.scan(request, handles, self._seconds, self._waiting)
+                done = await child.scan(request, handles, self._waiting)
             except _ChildError as error:
                 await self._end(child)
                 self._check_open()
@@ -173,17 +183,19 @@ class _UnopenedError(Exception):
 
 
 @contextmanager
-def _opened(path: Path, former: Path | None) -> Iterator[list[int]]:
-    """Handles for the child, which may open nothing itself. A former release that is gone is one without bytes."""
+def _opened(path: Path, *beside: Path | None) -> Iterator[list[int]]:
+    """Handles for the child, which may open nothing itself. What is gone of `beside` is a file without bytes."""
     handles: list[int] = []
     try:
         try:
             handles.append(os.open(path, OPENING))
         except OSError as error:
             raise _UnopenedError(f"it cannot be opened: {error.strerror}") from error
-        if former is not None:
+        for each in beside:
+            if each is None:
+                continue
             try:
-                handles.append(os.open(former, OPENING))
+                handles.append(os.open(each, OPENING))
             except OSError:
                 handles.append(os.open(os.devnull, OPENING))
         yield handles
@@ -247,16 +259,22 @@ class _Child:
         except msgspec.MsgspecError as error:
             raise TemporaryError("A scanner could not start; its log says why.") from error
 
-    async def scan(self, request: bytes, handles: list[int], seconds: int, waiting: float) -> Report:
+    async def scan(self, request: protocol.Request, handles: list[int], waiting: float) -> Report:
         begin = asyncio.get_running_loop().time()
+        token = secrets.token_hex(16)
+        line = msgspec.json.encode(replace(request, token=token)) + b"\n"
         lost = False
         self.files += 1
         try:
             async with asyncio.timeout(waiting):
-                line = await self._asked(request, handles)
+                line = await self._asked(line, handles)
             if not line.endswith(b"\n"):
                 raise EOFError
-            return msgspec.json.decode(line, type=Report)
+            answer = msgspec.json.decode(line, type=protocol.Answer)
+            if answer.token == token and not await self._more():
+                return answer.report
+            lost = answer.token != token  # of this file, or left behind by another?
+            reason = "its scanner answered more than it was asked"
         except TimeoutError:
             reason = f"scanning it did not end within {waiting:g} s"
         except (OSError, EOFError):
@@ -264,8 +282,9 @@ class _Child:
             lost = (
                 self._process.returncode != -signal.SIGXCPU
             )  # time is given anew for each: it was this file's
-            reason = f"its scanner {self._fate(seconds)}"
+            reason = f"its scanner {self._fate(request.seconds)}"
         except (ValueError, msgspec.MsgspecError):
+            lost = True
             reason = "its scanner answered what cannot be understood"
         raise _ChildError(reason, asyncio.get_running_loop().time() - begin, lost)
 
@@ -276,6 +295,14 @@ class _Child:
         writer.write(request)
         await writer.drain()
         return await self._output.readline()
+
+    async def _more(self) -> bool:
+        """Whether there is more to read already."""
+        try:
+            async with asyncio.timeout(0):
+                return bool(await self._output.read(1))
+        except TimeoutError:
+            return False
 
     @property
     def _output(self) -> asyncio.StreamReader:

@@ -2,4 +2,4 @@
 
 from typing import Final
 
-VERSION: Final[int] = 2  # raised whenever a detector, a rule or a limit changes: all is then judged anew
+VERSION: Final[int] = 3  # raised whenever a detector, a rule or a limit changes: all is then judged anew

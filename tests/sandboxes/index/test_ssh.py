@@ -11,7 +11,6 @@ from typing import Any
 import asyncssh
 import pytest
 
-from sandboxes.index import ssh_door
 from sandboxes.index.app import make_app
 from sandboxes.index.config import Config, source
 from sandboxes.index.listening import listen
@@ -167,35 +166,6 @@ async def test_nonsense_ends_the_connection(port: int, planted: Sandbox, first: 
         with suppress(ConnectionError):
             await reader.read(-1)
     writer.close()
-
-
-async def test_there_are_only_so_many_at_a_time(
-    port: int, planted: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ssh_door, "MOST", 1)
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"SSH-2.0-x\r\n")
-    assert (await reader.readline()).startswith(b"SSH-2.0-OpenSSH")
-    second, other = await asyncio.open_connection("127.0.0.1", port)
-    other.write(b"SSH-2.0-x\r\n")
-    with suppress(ConnectionError):
-        assert await second.read(-1) == b""
-    writer.close()
-    other.close()
-
-    async def free() -> bool:
-        third, more = await asyncio.open_connection("127.0.0.1", port)
-        more.write(b"SSH-2.0-x\r\n")
-        with suppress(ConnectionError):
-            line = await third.readline()
-            more.close()
-            return line.startswith(b"SSH-2.0-")
-        return False
-
-    async with asyncio.timeout(30):
-        while True:
-            if await free():
-                break
 
 
 async def test_nothing_of_it_is_logged(

@@ -3,7 +3,7 @@
 from typing import Any
 
 from portal.accounts.models import User
-from sandboxes.lifecycle.models import Sandbox
+from sandboxes.lifecycle.models import Alarm, Sandbox
 from sandboxes.screening import advisories
 from sandboxes.screening.models import Advisory
 from sandboxes.usage.models import Install
@@ -39,3 +39,11 @@ def vulnerable(by: User, severity: str, *, identity: str = "GHSA-1", **more: Any
     """demo below 2.0 has a hole."""
     rated = {"database_specific": {"severity": severity}}
     return advisories.put(document(identity, **rated, **more), by=by)
+
+
+def phase_of(sandbox: Sandbox) -> str:
+    return Sandbox.objects.get(pk=sandbox.pk).phase
+
+
+def open_alarms(kind: str) -> list[str]:
+    return list(Alarm.objects.filter(kind=kind, cleared_at=None).values_list("subject", flat=True))

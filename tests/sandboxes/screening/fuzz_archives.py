@@ -2,23 +2,21 @@
 
     python -m tests.sandboxes.screening.fuzz_archives [-max_total_time=600] [CORPUS_FOLDER]
 
-Needs `atheris` (`pip install atheris`), which no other part of the project does; libFuzzer's options hold.
+Needs `atheris` (`pip install atheris`), as `fuzz_detectors` does and no other part of the project; libFuzzer's
+options hold.
 The first byte says what the file pretends to be; of a tarball the rest is what is inside the gzip, whose
 checksum nothing would ever get past. From three on the rest is an archive that lies inside a wheel or an
 sdist. Without a folder it starts with the archives that the tests change.
 """
 
-import gc
 import gzip
-import importlib
 import sys
-import tempfile
 from pathlib import Path
-from types import FunctionType
 
 from sandboxes.screening.package import Facts
 from tests.sandboxes.screening.archives import test_fuzzed
 from tests.sandboxes.screening.archives.made import NPM, SDIST, WHEEL
+from tests.sandboxes.screening.fuzzing import fuzz
 
 KINDS: tuple[Facts, ...] = (WHEEL, SDIST, NPM)
 OUTER: tuple[Facts, ...] = (WHEEL, SDIST)
@@ -43,25 +41,5 @@ def seeds() -> list[bytes]:
     return [*zips, *tars, b"\2" + test_fuzzed.TAR, *nested]
 
 
-def readers() -> list[FunctionType]:
-    functions = (each for each in gc.get_objects() if isinstance(each, FunctionType))
-    return [each for each in functions if str(each.__module__).startswith("sandboxes.screening.archives")]
-
-
-def main(arguments: list[str]) -> None:
-    atheris = importlib.import_module("atheris")  # no part of the project
-    with tempfile.TemporaryDirectory(prefix="petridish-fuzz-") as name:
-        folder, corpus = Path(name), Path(name) / "corpus"
-        corpus.mkdir()
-        for number, data in enumerate(seeds()):
-            (corpus / str(number)).write_bytes(data)
-        if all(each.startswith("-") for each in arguments[1:]):
-            arguments = [*arguments, str(corpus)]
-        for function in readers():  # and not all that is loaded, which takes minutes
-            atheris.instrument_func(function)
-        atheris.Setup(arguments, lambda data: one(folder, data))
-        atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main(sys.argv)
+    fuzz(sys.argv, one, seeds(), "sandboxes.screening.archives")

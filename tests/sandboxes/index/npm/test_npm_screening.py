@@ -33,6 +33,17 @@ async def test_a_tarball_is_screened_and_given(index: Index, demo: Tarball, star
     assert await jobs(index) == []
 
 
+async def test_the_release_before_is_fetched_to_compare_with(
+    index: Index, registry: RegistryServer, demo: Tarball, start: Start
+) -> None:
+    late = make_tarball(version="1.1.0")
+    registry.add(late, published=ago(timedelta(days=30)))
+    await start()
+    assert (await index.ask(late.path)).status == 200
+    assert (await verdict(index, late.sha256))["former_sha256"] == demo.sha256
+    assert [row["version"] for row in await index.rows("SELECT version FROM usage_install")] == ["1.1.0"]
+
+
 @pytest.mark.usefixtures("clear_screening")
 async def test_what_its_packument_says_goes_along(
     index: Index, registry: RegistryServer, demo: Tarball

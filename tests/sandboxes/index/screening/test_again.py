@@ -10,6 +10,7 @@ import pytest
 
 from sandboxes.index.database import Database
 from sandboxes.index.screening.again import Again
+from sandboxes.index.screening.formers import NOTHING
 from sandboxes.index.screening.jobs import Jobs
 from sandboxes.index.screening.material import Material, Scratch
 from sandboxes.index.screening.rules import Rules
@@ -100,7 +101,7 @@ async def _screened(
 
 async def test_another_scale_counts_anew_what_was_found(index: Index, database: Database) -> None:
     verdicts = Verdicts(database)
-    assert await verdicts.write(SHA, FACTS, Report((HIGH,), version=1), "") is Level.WARN
+    assert await verdicts.write(SHA, FACTS, Report((HIGH,), version=1), NOTHING) is Level.WARN
     assert await verdicts.rescale() is False
     before = await verdict(index, SHA)
     await _scale(index, hold=20)
@@ -120,8 +121,8 @@ async def test_a_scale_does_not_undo_what_a_person_decided_or_what_cannot_be_rea
     index: Index, database: Database
 ) -> None:
     verdicts = Verdicts(database)
-    await verdicts.write(SHA, FACTS, Report((HIGH,), version=1), "")
-    await verdicts.write("b" * 64, FACTS, Report(broken="it is a bomb", version=1), "")
+    await verdicts.write(SHA, FACTS, Report((HIGH,), version=1), NOTHING)
+    await verdicts.write("b" * 64, FACTS, Report(broken="it is a bomb", version=1), NOTHING)
     await index.rows(
         "UPDATE screening_verdict SET state = 'blocked', reason = 'no', decision = 'blocked' WHERE sha256 = %(sha256)s",
         sha256=SHA,
@@ -138,7 +139,7 @@ async def test_findings_that_nobody_understands_any_more_keep_their_level(
     index: Index, database: Database
 ) -> None:
     verdicts = Verdicts(database)
-    await verdicts.write(SHA, FACTS, Report((HIGH,), version=1), "")
+    await verdicts.write(SHA, FACTS, Report((HIGH,), version=1), NOTHING)
     await index.rows("UPDATE screening_verdict SET findings = '[{\"rule\": 1}]'")
     await _scale(index, hold=20)
     while await verdicts.rescale():
@@ -258,14 +259,14 @@ async def test_what_a_newer_version_scanned_is_left_alone(
 async def test_what_was_reopened_is_held_until_somebody_decides(index: Index, database: Database) -> None:
     verdicts = Verdicts(database)
     await _scale(index, hold=20)
-    await verdicts.write(SHA, FACTS, Report((HIGH,), version=1), "")
+    await verdicts.write(SHA, FACTS, Report((HIGH,), version=1), NOTHING)
     await index.rows("UPDATE screening_verdict SET reopened = true")
     await _scale(index, hold=10_000)
     while await verdicts.rescale():
         pass
     found = await verdict(index, SHA)
     assert (found["state"], found["level"]) == ("held", "warn")
-    await verdicts.write(SHA, FACTS, Report((), version=2), "")
+    await verdicts.write(SHA, FACTS, Report((), version=2), NOTHING)
     found = await verdict(index, SHA)
     assert (found["state"], found["level"]) == ("held", "clean")
 

@@ -12,7 +12,7 @@ import pytest
 from sandboxes.index.database import Database
 from sandboxes.index.listener import Listener
 from sandboxes.index.screening import jobs as job_rows
-from sandboxes.index.screening.formers import Formers
+from sandboxes.index.screening.formers import NOTHING, Formers
 from sandboxes.index.screening.jobs import Jobs
 from sandboxes.index.screening.material import Material, Scratch
 from sandboxes.index.screening.screener import Screener
@@ -37,7 +37,7 @@ class Names:
     bad: set[str] = field(default_factory=lambda: {"g00d"})
     seen: list[str] = field(default_factory=list)
 
-    async def scan(self, path: Path, facts: Facts, former: Path | None = None) -> Report:
+    async def scan(self, path: Path, facts: Facts, *beside: Path | None) -> Report:
         self.seen.append(facts.filename)
         return Report((LIKE,) if facts.project in self.bad else (), version=1, rules="r")
 
@@ -160,7 +160,7 @@ async def test_two_that_write_at_once_write_a_verdict_each(index: Index) -> None
     verdicts = Verdicts(index.database)
     facts = [Facts(f"{name}-1.0.tar.gz", project=name, version="1.0") for name in ("a", "b", "c", "d")]
     report = Report(version=1, rules="r")
-    await asyncio.gather(*(verdicts.write("e" * 64, each, report, "") for each in facts * 3))
+    await asyncio.gather(*(verdicts.write("e" * 64, each, report, NOTHING) for each in facts * 3))
     rows = await index.rows("SELECT id, project FROM screening_verdict ORDER BY id")
     assert len(rows) == 4
     assert {row["project"] for row in rows} == {"a", "b", "c", "d"}

@@ -10,8 +10,10 @@ import pytest
 
 from sandboxes.index.screening import rules as rules_module
 from sandboxes.index.screening.rules import Rules
+from sandboxes.screening import popular
 from sandboxes.screening.package import Facts
 from sandboxes.screening.scanner import Scanners
+from sandboxes.screening.words import Ecosystem
 from tests.sandboxes.index.conftest import Index
 from tests.sandboxes.index.wheels import make_wheel
 
@@ -137,6 +139,28 @@ async def test_rules_that_cannot_be_compiled_in_time_are_left_out_and_ours_hold(
     monkeypatch.setenv("SCREENING_RULES", str(folder))
     monkeypatch.setattr(rules_module, "_LONGEST", 0.0)
     assert await told() is None
+
+
+async def test_a_newer_list_of_popular_names_is_another_set_of_rules(
+    index: Index,
+    rules: Rules,
+    scanners: Scanners,
+    wheel: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    await rules.look()
+    shipped = rules.digest
+    assert (await _found(scanners, wheel))[1] == shipped
+    newer = popular.newer_list(Ecosystem.PYPI)
+    newer.parent.mkdir()
+    newer.write_text("some\nnames\n")
+    await rules.look()
+    assert (await _found(scanners, wheel))[1] == rules.digest != shipped
+    newer.unlink()
+    await rules.look()
+    assert rules.digest == shipped
 
 
 async def test_a_folder_that_is_removed_is_said(

