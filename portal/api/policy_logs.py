@@ -8,6 +8,7 @@ from ninja import Schema as Output
 
 from portal.accounts.permissions import Permission
 from portal.api.auth import ApiRequest, Bearer
+from portal.api.fields import Text
 from sandboxes.usage import policy_logs
 
 router = Router(tags=["operations"])
@@ -45,7 +46,7 @@ class TakenOut(Output):
 
 
 @router.post("", auth=send, response=TakenOut, openapi_extra=_BODY)
-def take_policy_logs(request: ApiRequest, cluster: str = "") -> policy_logs.Taken:
+def take_policy_logs(request: ApiRequest, cluster: Text = "") -> policy_logs.Taken:
     """Lines of Cilium's Hubble export or Calico's flow logs, as newline-delimited JSON or an array.
 
     `cluster` is the cluster's name here. A line that is not understood is counted and named, and fails nothing.

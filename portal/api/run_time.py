@@ -102,7 +102,8 @@ class HoneytokenUseOut(Output):
 class InventoryOut(Output):
     """A look at what is installed. `taken_at` is null while a worker has yet to look; `error`: why nothing is seen.
 
-    An entry's `state`: as_received, altered, sideloaded (never received), missing (received, not there).
+    An entry's `state`: as_received, altered, sideloaded (never received, or beside packages and named by no RECORD),
+    missing (received, not there).
     """
 
     id: int

@@ -29,7 +29,7 @@ from sandboxes.audit.models import Entry
 from sandboxes.audit.queries import about
 from sandboxes.audit.services import record
 from sandboxes.errors import ConflictError, RefusedError
-from sandboxes.lifecycle import clock, notes, receipts, securing, signing
+from sandboxes.lifecycle import clock, notes, receipts, signing
 from sandboxes.lifecycle import queries as lifecycle
 from sandboxes.lifecycle.models import ContainerLog, Isolation, Sandbox
 from sandboxes.lifecycle.phases import Phase
@@ -190,7 +190,7 @@ def _network_policies(sandbox: Sandbox) -> Iterator[str]:
             "isolated_at": row.began_at,
             "read_at": row.policies_at,
             "error": row.policies_error or ("" if row.policies_at else "They were not read yet."),
-            "policies": securing.policies_of(row),
+            "policies": row.kept_policies(),
         }
         for row in _isolations(sandbox)
     )

@@ -29,23 +29,33 @@ def of_sandbox(sandbox: Sandbox) -> str:
 
 
 def of_tool(tool: str, viewer: User) -> str:
-    """What those of the viewer's sandboxes received that declared it. NotFoundError if none did."""
+    """What those of the viewer's sandboxes received that declared it. NotFoundError if none did.
+
+    A document over the newest of them only says so itself: it travels without this page.
+    """
     name = canonicalize_name(tool)
     if not name:
         raise InvalidInputError("Say which tool.")
     spelled = re.escape(name).replace(r"\-", "[-_.]+")
     rows = sandboxes_visible(viewer).extra(where=["lifecycle_sandbox.tools::text ~* %s"], params=[spelled])
-    found = [row for row in rows[: 4 * MOST_SANDBOXES] if name in declared_names(row.tools)]
+    looked_at = list(rows[: 4 * MOST_SANDBOXES + 1])
+    beyond = len(looked_at) > 4 * MOST_SANDBOXES
+    found = [row for row in looked_at[: 4 * MOST_SANDBOXES] if name in declared_names(row.tools)]
     if not found:
         raise NotFoundError(f"No sandbox declared {tool}.")
-    return _made(f"tool {name}", found[:MOST_SANDBOXES])
+    kept = found[:MOST_SANDBOXES]
+    cut_short = ""
+    if beyond or len(kept) < len(found):
+        many = f"at least {len(found)}" if beyond else f"{len(found)}"
+        cut_short = f"the newest {len(kept)} of {many} sandboxes"
+    return _made(f"tool {name}", kept, cut_short)
 
 
-def _made(name: str, sandboxes: Iterable[Sandbox]) -> str:
+def _made(name: str, sandboxes: Iterable[Sandbox], cut_short: str = "") -> str:
     numbers = [sandbox.pk for sandbox in sandboxes]
     files = Install.objects.filter(sandbox__in=numbers).order_by("id")
     exposures = Exposure.objects.filter(sandbox__in=numbers).order_by("id")
-    return sbom.of(name, files, exposures, _waived(sandboxes))
+    return sbom.of(name, files, exposures, _waived(sandboxes), cut_short)
 
 
 def _waived(sandboxes: Iterable[Sandbox]) -> list[sbom.Waived]:

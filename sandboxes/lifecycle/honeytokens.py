@@ -52,21 +52,30 @@ def name_of(kind: str) -> str:
 
 
 def tell() -> int:
-    """What follows from uses that nobody was told about yet; how many that were."""
+    """What follows from uses that nobody was told about yet; how many that were.
+
+    First the isolations, each in a transaction of its own: one holds the ledger's lock until commit, and whoever
+    waits for another sandbox with it may wait for ever. Done twice, they are the same.
+    """
+    found = HoneytokenUse.objects.filter(told_at=None).order_by("id")
+    ids = list(found.values_list("pk", flat=True)[:_AT_ONCE])
+    if not ids:
+        return 0
+    for group in _groups(ids):
+        _react(group)
     with transaction.atomic():
-        rows = HoneytokenUse.objects.filter(told_at=None).order_by("id").select_for_update(skip_locked=True)
-        ids = list(rows.values_list("pk", flat=True)[:_AT_ONCE])
-        if not ids:
-            return 0
-        HoneytokenUse.objects.filter(pk__in=ids).update(told_at=clock.Now())
-        found = HoneytokenUse.objects.filter(pk__in=ids).order_by("token_id", "id")
-        uses = found.select_related("token__sandbox__owner", "seen_in__owner")
-        groups = [list(group) for _, group in groupby(uses, key=lambda use: use.token_id)]
-        for group in groups:
-            _react(group)
-        for group in groups:
-            _tell(group)
-        return len(ids)
+        rows = HoneytokenUse.objects.filter(pk__in=ids, told_at=None).order_by("id")
+        ours = list(rows.select_for_update(skip_locked=True).values_list("pk", flat=True))
+        rows.filter(pk__in=ours).update(told_at=clock.Now())
+        _tell(_groups(ours))
+    return len(ours)
+
+
+def _groups(ids: list[int]) -> list[list[HoneytokenUse]]:
+    """By the token that was used."""
+    rows = HoneytokenUse.objects.filter(pk__in=ids).order_by("token_id", "id")
+    uses = rows.select_related("token__sandbox__owner", "seen_in__owner")
+    return [list(group) for _, group in groupby(uses, key=lambda use: use.token_id)]
 
 
 def _react(uses: list[HoneytokenUse]) -> None:
@@ -82,12 +91,20 @@ def _react(uses: list[HoneytokenUse]) -> None:
             continue
 
 
-def _tell(uses: list[HoneytokenUse]) -> None:
-    token, last = uses[0].token, uses[-1]
-    elsewhere = sorted(
-        {use.seen_in for use in uses if use.seen_in and use.seen_in_id != token.sandbox_id},
-        key=lambda sandbox: sandbox.pk,
+def _tell(groups: list[list[HoneytokenUse]]) -> None:
+    """The alarms, and only then the ledger."""
+    alarms.change(
+        alarms.Change(
+            ALARM, f"sandbox:{uses[0].token.sandbox_id}", _sentence(uses[0].token, _elsewhere(uses))
+        )
+        for uses in groups
     )
+    for uses in groups:
+        _record(uses)
+
+
+def _record(uses: list[HoneytokenUse]) -> None:
+    token, last = uses[0].token, uses[-1]
     record(
         actor=None,
         action="sandbox.honeytoken_used",
@@ -100,10 +117,15 @@ def _tell(uses: list[HoneytokenUse]) -> None:
             "path": last.path,
             "user_agent": last.user_agent,
             "address": last.address,
-            "from_another_sandbox": [sandbox.pk for sandbox in elsewhere],
+            "from_another_sandbox": [sandbox.pk for sandbox in _elsewhere(uses)],
         },
     )
-    alarms.alarm(ALARM, f"sandbox:{token.sandbox_id}", _sentence(token, elsewhere))
+
+
+def _elsewhere(uses: list[HoneytokenUse]) -> list[Sandbox]:
+    """The other sandboxes that it was used from."""
+    found = {use.seen_in for use in uses if use.seen_in and use.seen_in_id != uses[0].token.sandbox_id}
+    return sorted(found, key=lambda sandbox: sandbox.pk)
 
 
 def _sentence(token: Honeytoken, elsewhere: list[Sandbox]) -> str:

@@ -6,6 +6,10 @@ logs come after the cut and apart from it: cutting off only orders the pods to s
 the container before, until the next takes its place) and once more when nothing runs. A cluster
 that does not answer holds no isolation back; what could not be read is written down with the reason.
 
+A row of `Isolation` wants its logs from its first moment on, whatever becomes of the cutting. Only for so long once
+that has come to stopping the pods (`want_logs`); until then for as long as the sandbox is isolated, less often after
+a while. When the sandbox is over, or its namespace gone, what is missing is written down as missing.
+
 Every look may be cut off and made again: a container's log is kept once, and replaced only by one that was
 read later. Of each sandbox, container and look there is so much and no more: whoever is cut off may
 have written for as long as they could.
@@ -36,8 +40,14 @@ _SHARE: Final = 30.0  # seconds that one sandbox may take of it
 _CLAIM: Final = timedelta(minutes=2)  # for whoever reads; then another may
 _AGAIN: Final = timedelta(seconds=2)
 _TRIES: Final = timedelta(minutes=10)
+_SELDOM: Final = timedelta(minutes=1)  # after these, while cutting has not come to the pods
+_OVER: Final = "It was over before its logs were read."
 
 type Node = tuple[str, str]  # cluster and node
+
+
+class _NoMoreError(Exception):
+    """There is nothing more to be had; its text says how that came."""
 
 
 def current(sandbox: Sandbox) -> Isolation:
@@ -77,14 +87,6 @@ def keep_policies(sandbox: Sandbox, cluster: Cluster, *, last: bool = False) -> 
     rows.update(policies=data, policies_error=error, policies_at=clock.Now())
 
 
-def policies_of(row: Isolation) -> list[Any]:
-    """The objects that were kept."""
-    if not row.policies:
-        return []
-    kept: list[Any] = json.loads(zlib.decompress(bytes(row.policies)))
-    return kept
-
-
 def _fitting(found: list[Any]) -> tuple[bytes, int]:
     """Those that fit, and how many do not."""
     kept, size = [], 0
@@ -100,7 +102,7 @@ def _fitting(found: list[Any]) -> tuple[bytes, int]:
 
 
 def want_logs(sandbox: Sandbox, *, anew: bool = False) -> None:
-    """From now on, for a while; asked for already, only `anew`: all that ran was stopped, or something came back."""
+    """Now, and for a while; asked for already, only `anew`: all that ran was stopped, or something came back."""
     now = clock.now()
     rows = Isolation.objects.filter(pk=current(sandbox).pk)
     if not anew:
@@ -111,7 +113,7 @@ def want_logs(sandbox: Sandbox, *, anew: bool = False) -> None:
 
 def read_logs() -> int:
     """Reads what is due; how many isolations that was. Who stays silent, node or cluster, is asked once in a look."""
-    due = Isolation.objects.filter(logs_due_at__lte=clock.Now(), logs_until__isnull=False)
+    due = Isolation.objects.filter(logs_due_at__lte=clock.Now())
     silent: set[Node] = set()
     return sum(_claimed_and_read(row, silent) for row in due.order_by("logs_due_at")[:_AT_ONCE])
 
@@ -125,44 +127,84 @@ def _claimed_and_read(row: Isolation, silent: set[Node]) -> bool:
     sandbox = Sandbox.objects.get(pk=row.sandbox_id)
     try:
         left = list(_read(row, sandbox, silent))
+        done = _stopped(row, sandbox) and not left
+    except _NoMoreError as error:
+        left, done = _missing(row, error), True
     except Exception as error:  # whatever a cluster sends: the next row has its turn
         logger.warning("The logs of sandbox %s could not be read", sandbox.pk, exc_info=True)
         silent.add((sandbox.cluster, ""))
-        left = [_plain(error)]
-    over = _stopped(sandbox) and not left
-    late = row.logs_until is None or clock.now() > row.logs_until
-    rows.filter(logs_due_at=claimed).update(
-        logs_error="\n".join(left), logs_due_at=None if over or late else clock.now() + _AGAIN
-    )
+        left, done = [_plain(error)], False
+    late = row.logs_until is not None and clock.now() > row.logs_until
+    if late and not done and not left:
+        left = ["Something ran still when the logs were read last."]
+    ended = done or late
+    changes = {"logs_error": "\n".join(left), "logs_due_at": None if ended else clock.now() + _pause(row)}
+    if rows.filter(logs_due_at=claimed).update(**changes) and ended:
+        unread = "It was over, or released, before they were read."
+        rows.filter(policies_at=None).update(policies_error=unread, policies_at=clock.Now())
     return True
 
 
-def _stopped(sandbox: Sandbox) -> bool:
-    """Whether nothing more will be written by what was isolated."""
-    return sandbox.phase != Phase.ISOLATED or sandbox.cut_at is not None
+def _pause(row: Isolation) -> timedelta:
+    first = row.logs_until is not None or clock.now() < row.began_at + _TRIES
+    return _AGAIN if first else _SELDOM
+
+
+def _stopped(row: Isolation, sandbox: Sandbox) -> bool:
+    """Whether nothing more will be written by what was isolated. Of one that ends, pods may be gone that nobody saw."""
+    if sandbox.phase == Phase.ISOLATED:
+        return sandbox.cut_at is not None
+    return _released(sandbox) or _all_read(row)
+
+
+def _all_read(row: Isolation) -> bool:
+    """Every container that is known, to its end."""
+    logs = list(row.logs.values_list("final", flat=True))
+    return bool(logs) and all(logs)
+
+
+def _released(sandbox: Sandbox) -> bool:
+    return sandbox.isolated_at is None
+
+
+def _missing(row: Isolation, error: _NoMoreError) -> list[str]:
+    """What the last look had left, and this; nothing, if every container that is known was read to its end."""
+    if _all_read(row) and not row.logs_error:
+        return []
+    return [*row.logs_error.splitlines(), str(error)]
+
+
+def _still_there(row: Isolation, sandbox: Sandbox) -> None:
+    if sandbox.phase in OVER:
+        raise _NoMoreError(_OVER)
+    if _released(sandbox) and row.policies_at is None:
+        raise _NoMoreError("It was released before it was cut off.")
 
 
 def _read(row: Isolation, sandbox: Sandbox, silent: set[Node]) -> Iterator[str]:
     """Reads all there is; what could not be read yet, a line each."""
-    if sandbox.phase in OVER:
-        return
+    _still_there(row, sandbox)
     if (sandbox.cluster, "") in silent:
         yield "The cluster does not answer."
         return
     cluster = clusters.get(sandbox.cluster)
     state = cluster.namespace(sandbox.namespace or "")
     if state is None or state.uid != sandbox.namespace_uid:
-        return
+        raise _NoMoreError(_OVER)
     until = monotonic() + _SHARE
     known = set(row.logs.filter(final=True).values_list("key", flat=True))
+    gone = {log.key: f"{log.pod} {log.container}" for log in row.logs.filter(final=False).defer("data")}
     for number, each in enumerate(cluster.containers(state.name)):
         if number >= CONTAINERS:
             yield f"There are more than {CONTAINERS} containers; the logs of the others were not read."
             return
-        if each.key in known or (each.running and sandbox.phase != Phase.ISOLATED):
+        gone.pop(each.key, None)
+        if each.key in known or (each.running and _released(sandbox)):
             continue
         if monotonic() > until or (cluster.name, each.node) in silent:
-            yield f"{each.pod} {each.name}: the node does not answer, or it takes too long."
+            why = "the node does not answer, or it takes too long."
+            _note(row, each, why, final=False)
+            yield f"{each.pod} {each.name}: {why}"
             continue
         try:
             _keep(row, each, cluster)
@@ -170,6 +212,8 @@ def _read(row: Isolation, sandbox: Sandbox, silent: set[Node]) -> Iterator[str]:
             silent.add((cluster.name, each.node))
             _note(row, each, error, final=False)
             yield f"{each.pod} {each.name}: {_plain(error)}"
+    for name in gone.values():
+        yield f"{name}: it was gone before its log was read to the end."
 
 
 def _keep(row: Isolation, each: Container, cluster: Cluster) -> None:
@@ -190,7 +234,7 @@ def _keep(row: Isolation, each: Container, cluster: Cluster) -> None:
     )
 
 
-def _note(row: Isolation, each: Container, error: Exception, *, final: bool) -> None:
+def _note(row: Isolation, each: Container, error: object, *, final: bool) -> None:
     """What was read before stays, with the reason why nothing newer came."""
     said = {**_about(each), "final": final, "error": _plain(error)}
     ContainerLog.objects.update_or_create(isolation=row, key=each.key, defaults=said)

@@ -2,7 +2,8 @@
 
 - *as_received*: a version that the sandbox received, and no file of it differs from its RECORD
 - *altered*: one that it received, of which files are gone or are not what RECORD says they were when installed
-- *sideloaded*: there, and never received: copied in, built in place, or brought by something that ran
+- *sideloaded*: there, and never received: copied in, built in place, or brought by something that ran; also what lies
+  beside installed distributions and no RECORD names: modules, `.pth` files, `.egg-info`
 - *missing*: received, and not there in any version: removed, or only ever downloaded
 
 RECORD is beside the files that it vouches for: who changes both is not seen. npm keeps no such list, so of its
@@ -61,8 +62,9 @@ def compare(found: Iterable[Any], received: Iterable[Received]) -> list[Entry]:
     for each in received:  # the newest last
         versions = had.setdefault((each.ecosystem, each.project), {})
         versions[_spelled(each.ecosystem, each.version)] = each.version
-    entries = [entry for item in found if (entry := _judged(item, had)) is not None]
-    there = {(entry.ecosystem, entry.name) for entry in entries}
+    judged = [entry for item in found if (entry := _judged(item, had)) is not None]
+    entries = judged + [entry for item in found if (entry := _loose(item)) is not None]
+    there = {(entry.ecosystem, entry.name) for entry in judged}
     entries += [
         Entry(ecosystem, project, list(versions.values())[-1], State.MISSING)
         for (ecosystem, project), versions in had.items()
@@ -74,7 +76,7 @@ def compare(found: Iterable[Any], received: Iterable[Received]) -> list[Entry]:
 
 def _judged(item: Any, had: Mapping[tuple[str, str], Mapping[str, str]]) -> Entry | None:
     """None for what is no entry."""
-    if not isinstance(item, Mapping):
+    if not isinstance(item, Mapping) or item.get("unrecorded") is True:
         return None
     ecosystem, name, version = (_text(item.get(field)) for field in ("ecosystem", "name", "version"))
     if ecosystem not in (_PYPI, "npm") or not name:
@@ -89,6 +91,14 @@ def _judged(item: Any, had: Mapping[tuple[str, str], Mapping[str, str]]) -> Entr
     else:
         state = State.ALTERED if altered else State.AS_RECEIVED
     return Entry(ecosystem, name, version, state, _text(item.get("path")), altered, min(count, 10**6))
+
+
+def _loose(item: Any) -> Entry | None:
+    """Of what lies there and no RECORD names: that is no project, whatever it is called. None for anything else."""
+    if not isinstance(item, Mapping) or item.get("unrecorded") is not True:
+        return None
+    name = _text(item.get("name"))
+    return Entry(_PYPI, name, "", State.SIDELOADED, _text(item.get("path"))) if name else None
 
 
 def _spelled(ecosystem: str, version: str) -> str:

@@ -147,7 +147,7 @@ def _hubble(flow: Mapping[str, Any]) -> Drop | Passed:
 def _layer_4(layer: Mapping[str, Any]) -> tuple[str, int]:
     for name, inner in layer.items():
         port = inner.get("destination_port", 0) if isinstance(inner, dict) else 0
-        return name.lower(), _port(port)
+        return _storable(name).lower(), _port(port)
     return "", 0
 
 

@@ -1,5 +1,9 @@
 """What an isolation kept of a sandbox as it was. Never deleted, as the sandbox's row is not."""
 
+import json
+import zlib
+from typing import Any
+
 from django.db import models
 from django.db.models.functions import Now
 
@@ -40,6 +44,13 @@ class Isolation(models.Model):
 
     def __str__(self) -> str:
         return f"isolation {self.pk} of sandbox {self.sandbox_id}"
+
+    def kept_policies(self) -> list[Any]:
+        """The objects that were kept. Here and not in `securing`, for the web process: that one needs a cluster."""
+        if not self.policies:
+            return []
+        kept: list[Any] = json.loads(zlib.decompress(bytes(self.policies)))
+        return kept
 
 
 class ContainerLog(models.Model):

@@ -60,7 +60,7 @@ def foreign(cluster: Cluster, sandbox: Sandbox, name: str) -> None:
 
 
 def kept(sandbox: Sandbox) -> list[str]:
-    return sorted(item["metadata"]["name"] for item in securing.policies_of(sandbox.isolations.get()))
+    return sorted(item["metadata"]["name"] for item in sandbox.isolations.get().kept_policies())
 
 
 def texts(sandbox: Sandbox) -> list[str]:
@@ -85,9 +85,7 @@ class TestPolicies:
         assert kept(ready) == before
         assert {"deny-all", "mine", "allow-index"} <= set(before)
         (mine,) = [
-            item
-            for item in securing.policies_of(ready.isolations.get())
-            if item["metadata"]["name"] == "mine"
+            item for item in ready.isolations.get().kept_policies() if item["metadata"]["name"] == "mine"
         ]
         assert mine["spec"]["egress"] == [{}]
 
@@ -144,7 +142,7 @@ class TestPolicies:
             isolation.release(ready.pk, by=iris, reason="looked")
             until(ready, is_in(Phase.READY))
         for row in ready.isolations.all():
-            assert "allow-index" in [item["metadata"]["name"] for item in securing.policies_of(row)]
+            assert "allow-index" in [item["metadata"]["name"] for item in row.kept_policies()]
 
     def test_one_from_before_says_that_nothing_was_kept(self, isolated: Sandbox, cluster: Cluster) -> None:
         ContainerLog.objects.all().delete()

@@ -64,6 +64,18 @@ def test_altered_and_never_received_is_sideloaded() -> None:
     assert states([there("evil", altered=["a"], altered_count=1)]) == {"evil": State.SIDELOADED}
 
 
+def test_what_no_record_names_is_sideloaded_and_no_project() -> None:
+    """A folder `six` is not the project six, which is missing all the same."""
+    loose = [{"ecosystem": "pypi", "name": name, "version": "", "path": f"/w/{name}", "unrecorded": True}
+             for name in ("Evil_Tool.pth", "six")]  # fmt: skip
+    entries = compare(loose, [Received("pypi", "six", "1.0")])
+    assert entries == [
+        Entry("pypi", "Evil_Tool.pth", "", State.SIDELOADED, "/w/Evil_Tool.pth"),
+        Entry("pypi", "six", "", State.SIDELOADED, "/w/six"),
+        Entry("pypi", "six", "1.0", State.MISSING),
+    ]
+
+
 nonsense = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=3),
@@ -71,7 +83,7 @@ nonsense = st.recursive(
 )
 item = st.fixed_dictionaries(
     {"ecosystem": st.sampled_from(["pypi", "npm", "x"]) | nonsense, "name": nonsense, "version": nonsense},
-    optional={"altered": nonsense, "altered_count": nonsense, "path": nonsense},
+    optional={"altered": nonsense, "altered_count": nonsense, "path": nonsense, "unrecorded": nonsense},
 )
 
 

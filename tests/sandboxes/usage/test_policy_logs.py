@@ -19,19 +19,6 @@ from tests.sandboxes.usage.test_policy_lines import HUBBLE
 START = timezone.now() - timedelta(hours=8)
 
 
-@pytest.fixture
-def mine(alice: User) -> Sandbox:
-    return Sandbox.objects.create(
-        name="mine",
-        namespace="sbx-mine",
-        cluster="east",
-        owner=alice,
-        profile="python",
-        data_class="public",
-        lease=timedelta(days=1),
-    )
-
-
 def minute(number: float) -> datetime:
     return START + timedelta(minutes=number)
 
