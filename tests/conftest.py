@@ -1,6 +1,7 @@
 """The fixed cast, and how they sign in. The environment itself is made in `tests/plugin.py`."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from importlib import import_module
 
 import pytest
@@ -15,6 +16,7 @@ from portal.accounts.permissions import Role
 from portal.approvals.models import Rule
 from sandboxes.index.models import PolicySetting
 from sandboxes.lifecycle import claims
+from sandboxes.lifecycle.models import Sandbox
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -105,3 +107,17 @@ def client_of(db: None) -> Callable[[User], Client]:
         return client
 
     return signed_in
+
+
+@pytest.fixture
+def mine(alice: User) -> Sandbox:
+    """A sandbox of alice's in a cluster called east, as logs name it: `sbx-mine`."""
+    return Sandbox.objects.create(
+        name="mine",
+        namespace="sbx-mine",
+        cluster="east",
+        owner=alice,
+        profile="python",
+        data_class="public",
+        lease=timedelta(days=1),
+    )

@@ -18,49 +18,14 @@ import psycopg
 import pytest
 from psycopg import sql
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.settings_read import ROOT, all_read
+
 DATA = ROOT / ".data" / "test"
 RUN = "PETRIDISH_TEST_RUN"  # the process number of the run that started the database
 
-# Nothing a person has set for their own installation may steer the tests.
-FOREIGN = (
-    "ALLOWED_HOSTS",
-    "BIND",
-    "BROKER_URL",
-    "DATABASE_URL",
-    "DATA_DIR",
-    "EGRESS_INSIDE",
-    "EGRESS_PROXY_PORT",
-    "EGRESS_PROXY_URL",
-    "HONEYTOKEN_ACTION",
-    "IMAGE_DIGESTS",
-    "IMAGE_REGISTRIES",
-    "INDEX_BIND",
-    "INVENTORY_EVERY",
-    "INDEX_NPM_UPSTREAM",
-    "INDEX_NPM_UPSTREAMS",
-    "INDEX_PORT",
-    "INDEX_PROCESSES",
-    "INDEX_STORAGE",
-    "INDEX_STORAGE_MAX",
-    "INDEX_STORAGE_REDIRECT",
-    "INDEX_UPSTREAM",
-    "INDEX_URL",
-    "INSTALLATION_ID",
-    "KUBE_CONTEXT",
-    "KUBE_USER_PREFIX",
-    "LEDGER_KEY",
-    "PETRIDISH_MODE",
-    "POLICY_LOG_TOKEN",
-    "PORT",
-    "PUBLIC_URL",
-    "SANDBOX_KEY",
-    "SCREENING_FEEDS",
-    "SCREENING_FEED_EVERY",
-    "SCREENING_FEED_LONGEST",
-    "SECRET_KEY",
-    "WORKSPACE_IMAGE",
-)
+# Settings that have a part of the name from somewhere else, and others' that ours read: by how they begin.
+FOREIGN = ("AWS_", "INDEX_", "OIDC_", "SAML_")
+KEPT = frozenset({"KUBECONFIG"})  # read beside KUBE_CONTEXT alone, and tests on a real cluster are told by it
 # A test database may be lost with the power: it need not wait for the disk.
 TUNING = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
@@ -70,14 +35,18 @@ def pytest_load_initial_conftests() -> None:
     if RUN in os.environ:  # an xdist worker, or pytest inside a test
         return
     _keep_bytecode()
-    foreign = [*FOREIGN, *(name for name in os.environ if name.startswith(("AWS_", "OIDC_", "SAML_")))]
-    for name in foreign:
-        os.environ.pop(name, None)
+    forget_settings()
     run = str(os.getpid())
     os.environ[RUN] = run
     os.environ["DATA_DIR"] = str(DATA / f"run-{run}")
     (DATA / f"run-{run}" / "static").mkdir(parents=True)  # WhiteNoise warns when there is none
     os.environ["DATABASE_URL"] = _start_database(f"run_{run}")
+
+
+def forget_settings() -> None:
+    """Nothing a person has set for their own installation may steer the tests."""
+    for name in {*all_read(), *(name for name in os.environ if name.startswith(FOREIGN))} - KEPT:
+        os.environ.pop(name, None)
 
 
 def _keep_bytecode() -> None:

@@ -6,22 +6,33 @@ The synthetic records are as long as real ones (a description, references, a ran
 versions), three of four are malware reports of one project each, and they lie in a zip as an
 ecosystem's dump does. Measured: the first import, the same again (nothing is new), and with a
 hundredth of it modified. Then the lookup of the project that most is known about: from rows to an
-object, the first answer for each of 1,000 versions, and an answer that is remembered.
-With --zip a real dump is taken in first, and its busiest project is looked at too.
+object, the first answer for each of 1,000 versions, and an answer that is remembered. Last the same
+as the index asks, by its own `Advisor` over its own connection: the first file of the project, for
+which its advisories are loaded, then 1,000 files of other versions, one at a time, and the same again.
+With --zip a real dump is taken in first, and its busiest project and an ordinary one are looked at too.
 """
 
 import argparse
+import asyncio
 import json
+import os
+import statistics
 import sys
 import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 from bench.world import installation, load, say
 
+if TYPE_CHECKING:  # Django's settings are read when the installation is there
+    from sandboxes.index.policy.facts import Candidate
+
+VERSIONS = [f"{major}.{minor}" for major in range(25) for minor in range(40)]
 BUSY = "busy"  # the project that many records are about
 _BUSY_SHARE = 500  # one record in so many
 
@@ -40,7 +51,10 @@ def run(options: argparse.Namespace) -> int:
     if options.zip is not None:
         _import("real records", options.zip)
         _import("the same again", options.zip)
-        _look_up(_busiest())
+        busiest, ordinary = _busiest_and_ordinary()
+        _look_up(busiest)
+        asyncio.run(_as_the_index(busiest))
+        asyncio.run(_as_the_index(ordinary))
     with tempfile.TemporaryDirectory(prefix="petridish-bench-") as folder:
         dump = Path(folder) / "dump.zip"
         _write(dump, options.records, modified_again=False)
@@ -49,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
         _write(dump, options.records, modified_again=True)
         _import("one in a hundred modified", dump)
     _look_up(BUSY)
+    asyncio.run(_as_the_index(BUSY))
     say(load())
     return 0
 
@@ -77,13 +92,69 @@ def _look_up(project: str) -> None:
     ready = _timed(lambda: queries.against(Ecosystem.PYPI, [project]))
     known = queries.against(Ecosystem.PYPI, [project])[project]
     rows = Affected.objects.filter(project=project).count()
-    asked = [f"{major}.{minor}" for major in range(25) for minor in range(40)]
-    first = _timed(lambda: [known.of(version) for version in asked]) / len(asked)
-    again = _timed(lambda: [known.of(version) for version in asked]) / len(asked)
+    first = _timed(lambda: [known.of(version) for version in VERSIONS]) / len(VERSIONS)
+    again = _timed(lambda: [known.of(version) for version in VERSIONS]) / len(VERSIONS)
     say(
         f"  {project}: {rows} rows ready in {ready * 1000:.1f} ms; "
-        f"{len(asked)} versions: {first * 1e6:.1f} µs each at first, {again * 1e6:.2f} µs when remembered"
+        f"{len(VERSIONS)} versions: {first * 1e6:.1f} µs each at first, {again * 1e6:.2f} µs when remembered"
     )
+
+
+async def _as_the_index(project: str) -> None:
+    """What matching adds to an answer: from the question to a candidate that knows its advisories."""
+    from sandboxes.index.book import Book
+    from sandboxes.index.database import Database
+    from sandboxes.index.knowledge import Advisor
+    from sandboxes.index.listener import Listener
+    from sandboxes.screening.words import Ecosystem
+
+    url = os.environ["DATABASE_URL"]
+    database = Database(url)
+    await database.open()
+    book, advisor = Book(database, Listener(url)), Advisor(database)
+    try:
+        edition = await book.current()
+        files = _files(project)
+
+        async def asked(number: int) -> float:
+            start = time.perf_counter()
+            knowledge = await advisor.about(edition, Ecosystem.PYPI, project)
+            knowledge.informed(files[number], "", screened=False)
+            return (time.perf_counter() - start) * 1000
+
+        loading = await asked(0)
+        first = [await asked(number) for number in range(len(files))]
+        again = [await asked(number) for number in range(len(files))]
+    finally:
+        await book.close()
+        await database.close()
+    say(f"  {project}, by the index: first file, with loading, {loading:.2f} ms; {_spread('others', first)}")
+    say(f"  {project}, by the index: {_spread('the same files again', again)}")
+
+
+def _files(project: str) -> "list[Candidate]":
+    from sandboxes.index.policy.facts import Candidate
+    from sandboxes.screening.words import Ecosystem
+
+    return [
+        Candidate(
+            ecosystem=Ecosystem.PYPI,
+            project=project,
+            version=version,
+            filename=f"{project}-{version}-py3-none-any.whl",
+            sha256=f"{number:064x}",
+            source="bench",
+            built=True,
+            seen_at=datetime.now(UTC),
+        )
+        for number, version in enumerate(VERSIONS)
+    ]
+
+
+def _spread(what: str, times: list[float]) -> str:
+    slow = sorted(times)[len(times) * 99 // 100]
+    most = f"{slow:.3f} ms at the 99th percentile, {max(times):.3f} ms at most"
+    return f"{what} {statistics.median(times):.4f} ms in the median, {most}"
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -92,13 +163,15 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _busiest() -> str:
+def _busiest_and_ordinary() -> tuple[str, str]:
+    """By how many advisories are about them; one in the middle has no more than most have."""
     from django.db.models import Count
 
     from sandboxes.screening.models import Affected
 
-    found = Affected.objects.values_list("project").annotate(many=Count("id")).order_by("-many").first()
-    return str(found[0]) if found else BUSY
+    counted = Affected.objects.values_list("project").annotate(many=Count("id")).order_by("-many", "project")
+    found = [str(project) for project, _ in counted]
+    return (found[0], found[len(found) // 2]) if found else (BUSY, BUSY)
 
 
 def _write(dump: Path, records: int, *, modified_again: bool) -> None:

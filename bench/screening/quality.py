@@ -6,8 +6,8 @@ Every file is scanned as the index has it scanned, in a child of its own with li
 scale. The most used projects are the first of the shipped list (`sandboxes/screening/popular`); their newest wheels
 come through an index of ours once and are kept. --wheels takes wheels that are there instead. Each wheel is scanned
 twice: beside the release before it, as when the index has that one already, and alone, as when a company meets the
-project for the first time. Files are scanned one after the other, so a time is what one client waits; a first
-file, which is not counted, starts the child.
+project for the first time; so is an attack that has a former release. Files are scanned one after the other, so a
+time is what one client waits; a first file, which is not counted, starts the child.
 
 An attack is caught at warn or above. Precision and recall are over these files alone: among all that is published,
 attacks are far rarer. --guarddog runs GuardDog over the same files, which takes some seconds each.
@@ -15,6 +15,7 @@ attacks are far rarer. --guarddog runs GuardDog over the same files, which takes
 
 import argparse
 import asyncio
+import resource
 import statistics
 import sys
 import tempfile
@@ -91,8 +92,8 @@ def run(options: argparse.Namespace) -> int:
         pairs = sum(wheel.former is not None for wheel in wheels)
         counted = f"{len(wheels)} wheels of {_megabytes(wheels)}, {pairs} with the release before"
         say(f"{load()}; {counted}; {len(built)} attacks")
-        bad, good, alone = asyncio.run(_scanned(built, wheels))
-        _tell(built, bad, good, alone)
+        scanned = asyncio.run(_scanned(built, wheels))
+        _tell(built, scanned)
         if options.guarddog:
             _beside(built, wheels)
     say(load())
@@ -103,35 +104,46 @@ def _megabytes(wheels: Sequence[Wheel]) -> str:
     return f"{sum(wheel.path.stat().st_size for wheel in wheels) / 1e6:.0f} MB"
 
 
-async def _scanned(
-    built: Sequence[tuple[Attack, Built]], wheels: Sequence[Wheel]
-) -> tuple[list[Seen], list[Seen], list[Seen]]:
-    """The attacks, the wheels beside the releases before them as far as there are such, and the same wheels alone."""
+@dataclass(frozen=True)
+class Scanned:
+    """Attacks and wheels, beside the releases before them as far as there are such, and alone."""
+
+    bad: list[Seen]
+    good: list[Seen]
+    bad_alone: list[Seen]  # all of them: one without a former release was alone already
+    good_alone: list[Seen]  # only those that have one
+
+
+async def _scanned(built: Sequence[tuple[Attack, Built]], wheels: Sequence[Wheel]) -> Scanned:
     scanners = Scanners(1)
     try:
         _, first = built[0]
         await scanners.scan(first.path, first.facts)
         bad = [await _seen(scanners, attack.name, each) for attack, each in built]
+        bad_alone = [
+            await _seen(scanners, attack.name, replace(each, former=None)) if each.former else seen
+            for (attack, each), seen in zip(built, bad, strict=True)
+        ]
         pairs = [Built(wheel.path, wheel.facts, wheel.former) for wheel in wheels]
         good = [await _seen(scanners, pair.path.name, pair) for pair in pairs]
         again = [replace(pair, former=None) for pair in pairs if pair.former]
         alone = [await _seen(scanners, pair.path.name, pair) for pair in again]
     finally:
         await scanners.close()
-    return bad, good, alone
+    return Scanned(bad, good, bad_alone, alone)
 
 
 async def _seen(scanners: Scanners, name: str, file: Built) -> Seen:
     used, begin = _children_cpu(), time.perf_counter()
     report = await scanners.scan(file.path, file.facts, file.former)
     took = (time.perf_counter() - begin) * 1000
-    # A child that took too long is gone, and what it used with it.
-    return judged(name, report, took, max(0.0, _children_cpu() - used))
+    return judged(name, report, took, _children_cpu() - used)
 
 
 def _children_cpu() -> float:
-    """Milliseconds, of those that live."""
-    found = 0.0
+    """Milliseconds, of those that live and of those that ended: a scan that was killed used all that it was given."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = (ended.ru_utime + ended.ru_stime) * 1000
     for child in psutil.Process().children():
         with suppress(psutil.NoSuchProcess):
             times = child.cpu_times()
@@ -149,14 +161,12 @@ def judged(name: str, report: Report, milliseconds: float, cpu: float = 0.0) -> 
 # ---- what is told
 
 
-def _tell(
-    built: Sequence[tuple[Attack, Built]],
-    bad: Sequence[Seen],
-    good: Sequence[Seen],
-    alone: Sequence[Seen],
-) -> None:
+def _tell(built: Sequence[tuple[Attack, Built]], scanned: Scanned) -> None:
+    bad, good, alone = scanned.bad, scanned.good, scanned.good_alone
     say("\nAttacks that were missed:")
     _listed(each for each in bad if not each.caught())
+    say("\nAttacks that were missed alone, without their former releases:")
+    _listed(each for each in scanned.bad_alone if not each.caught())
     say("\nAttacks that were caught by something else than expected:")
     expected = {attack.name: attack.expects for attack, _ in built}
     _listed(each for each in bad if each.caught() and not _as_expected(each, expected[each.name]))
@@ -168,8 +178,8 @@ def _tell(
     say("")
     say(table(_QUALITY, _quality(bad, good)))
     if alone:
-        say("\nThe same wheels alone, without the releases before them:")
-        say(table(_QUALITY, _quality(bad, alone)))
+        say("\nThe same alone, without the releases before them:")
+        say(table(_QUALITY, _quality(scanned.bad_alone, alone)))
 
 
 def _listed(seen: Iterable[Seen]) -> None:

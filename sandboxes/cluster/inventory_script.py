@@ -14,8 +14,11 @@ import time
 
 ROOTS = ("/workspace", "/tmp")  # noqa: S108 -- the workspace's only other volume
 SECONDS, NAMES, FILES, BYTES, TEXT, SHOWN, DEPTH = 45, 5000, 200000, 64 << 20, 4 << 20, 10, 12
+CODE = (".py", ".pyc", ".so")
+LOOSE = (*CODE, ".pth", ".egg", ".egg-info", ".egg-link")
 until = time.monotonic() + SECONDS
 state = {"files": 0, "complete": True}
+inside: "set[str]" = set()  # .dist-info that are part of another package
 
 
 def stop():
@@ -27,7 +30,10 @@ def stop():
 
 def text(path):
     with open(path, encoding="utf-8", errors="replace") as file:
-        return file.read(TEXT)
+        found = file.read(TEXT)
+        if file.read(1):
+            state["complete"] = False
+    return found
 
 
 def metadata(path):
@@ -58,13 +64,18 @@ def changed(site, row):
     return base64.urlsafe_b64encode(found).decode().rstrip("=") != wanted
 
 
-def altered(site, info):
-    """None: there is no RECORD to go by."""
+def altered(site, info, named):
+    """None: there is no RECORD to go by. `named`: what it names at the top of `site`."""
     try:
         rows = list(csv.reader(text(os.path.join(info, "RECORD")).splitlines()))
     except (OSError, csv.Error):
         return None
     found = []
+    for row in filter(None, rows):
+        parts = [part for part in row[0].split("/") if part not in ("", ".", "..")]
+        named.update(parts[:1])
+        if len(parts) > 2 and parts[-2].endswith(".dist-info"):
+            inside.add(os.path.join(site, *parts[:-1]))
     for row in rows:
         if stop():
             break
@@ -76,10 +87,10 @@ def altered(site, info):
     return found
 
 
-def python(site, name):
+def python(site, name, named):
     info = os.path.join(site, name)
+    bad = altered(site, info, named)
     item = metadata(os.path.join(info, "METADATA"))
-    bad = altered(site, info)
     return {
         "ecosystem": "pypi",
         "name": item.get("name", name.partition("-")[0]),
@@ -89,6 +100,23 @@ def python(site, name):
         "altered": (bad or [])[:SHOWN],
         "altered_count": len(bad or ()),
     }
+
+
+def loose(path):
+    """What Python may load and no RECORD beside it names; of folders only those with code in them."""
+    item = {
+        "ecosystem": "pypi",
+        "name": os.path.basename(path),
+        "version": "",
+        "path": path,
+        "unrecorded": True,
+    }
+    if path.endswith(LOOSE):
+        return item
+    for _, _, files in os.walk(path):
+        if stop() or any(name.endswith(CODE) for name in files):
+            return item
+    return None
 
 
 def npm(folder):
@@ -110,18 +138,31 @@ def packages(modules):
             yield os.path.join(modules, name)
 
 
+def pythons(place, folders, top):
+    """Each distribution right here, and what no RECORD of them names."""
+    named = {"__pycache__", "node_modules"}
+    infos = [
+        each for each in folders if each.endswith(".dist-info") and os.path.join(place, each) not in inside
+    ]
+    for name in infos:
+        yield lambda name=name: python(place, name, named)
+    if infos or os.path.basename(place) in ("site-packages", "dist-packages"):
+        for name in top:  # each RECORD was read by now
+            if name not in named and (name.endswith(LOOSE) or name.isidentifier()):
+                yield lambda name=name: loose(os.path.join(place, name))
+
+
 def items():
     for root in ROOTS:
-        for place, folders, _ in os.walk(root):
+        for place, folders, files in os.walk(root):
             if stop():
                 return
+            top = sorted(folders + files)
             folders[:] = sorted(each for each in folders if not os.path.islink(os.path.join(place, each)))
             if place.count("/") - root.count("/") > DEPTH:
                 state["complete"] = False
                 folders[:] = []
-            for name in folders:
-                if name.endswith(".dist-info"):
-                    yield lambda place=place, name=name: python(place, name)
+            yield from pythons(place, folders, top)
             if os.path.basename(place) == "node_modules":
                 for folder in packages(place):
                     if os.path.isfile(os.path.join(folder, "package.json")):

@@ -5,17 +5,23 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from packaging import tags
 
 from bench.index import running, wheels
 from bench.index.upstream import OLDER
 from bench.screening import attacks, choosing, guarddog, popular_wheels, quality
+from bench.screening.attacks.building import Built, build_former
 from bench.world import free_port
 from portal.accounts.models import User
 from sandboxes.index.page import File, Page
 from sandboxes.screening.findings import Ability, Found, Level, Report, Threat
 from sandboxes.screening.package import Facts
+from sandboxes.screening.scanner import Scanners
 from tests.sandboxes.index.conftest import _set_floor, database_url
+from tests.sandboxes.screening import packages
+from tests.sandboxes.screening.archives import made
+from tests.sandboxes.screening.scanner.test_pool import HOSTILE
 
 
 def test_quality(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,6 +37,30 @@ def test_quality(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert "| popular wheels held | 0 % |" in said
     assert "| warn | 2 of 2 | 0 of 1 | 100.0 % | 100.0 % |" in said
     assert "GuardDog is left out: there is no uv" in said
+
+
+def test_attacks_with_a_former_release_are_scanned_alone_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the comparison alone told is not caught in a project that nobody met before."""
+    attack = next(each for each in attacks.ALL if each.name == "miner-in-constructor")
+    former = build_former(attack, tmp_path)
+    monkeypatch.setattr(attacks, "ALL", [attack])
+    wheel = popular_wheels.Wheel(former.path, former.facts, former.path)
+    monkeypatch.setattr(popular_wheels, "of_folder", lambda folder: [wheel])
+    quality.run(Namespace(wheels=tmp_path, popular=0, python="3.13", guarddog=False))
+    beside, alone = capsys.readouterr().out.split("The same alone, without the releases before them:")
+    assert "| warn | 1 of 1 |" in beside
+    assert "| warn | 0 of 1 |" in alone
+
+
+async def test_a_scan_that_is_killed_counts_as_what_it_was_given(tmp_path: Path) -> None:
+    file = packages.saved(made.wheel({"thing.py": b"x = 1\n"}), tmp_path, "thing-1.0-py3-none-any.whl")
+    facts = replace(made.WHEEL, project="endless")
+    async with Scanners(1, module=HOSTILE, seconds=1) as scanners:
+        seen = await quality._seen(scanners, "endless", Built(file, facts, None))
+    assert "used up its 1 s" in seen.broken
+    assert seen.cpu >= 1000
 
 
 def test_a_file_is_judged_by_the_default_scale() -> None:

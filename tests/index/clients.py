@@ -17,7 +17,8 @@ from typing import NoReturn
 
 import pytest
 
-from tests.plugin import DATA, ROOT
+from tests.plugin import DATA
+from tests.settings_read import ROOT
 
 PINS = Path(__file__).with_name("clients.txt")
 OLD_PIP = "pip==23.2.1"  # the oldest that metadata files (PEP 714) are asked of by the name they have now

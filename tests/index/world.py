@@ -22,9 +22,9 @@ from django.utils import timezone
 from portal.accounts.models import User
 from sandboxes.lifecycle.models import Sandbox
 from sandboxes.lifecycle.phases import Phase
-from tests.plugin import ROOT
 from tests.sandboxes.index.conftest import PORTAL, database_url
 from tests.sandboxes.index.upstream_server import UpstreamServer
+from tests.settings_read import ROOT
 from tests.simulator import free_port
 
 TOKEN = "dish-token"

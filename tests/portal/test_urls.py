@@ -303,6 +303,7 @@ API = [
         reason="It is",
     ),
     _line("POST", "api/v1/policy/entries/<int:entry_id>/end", "401 403 403 403 403 200", reason="Fine"),
+    _line("POST", "api/v1/policy-logs", "401 403 403 403 403 200"),
     _line("GET", "api/v1/advisories", "401 200 200 200 200 200"),
     _line("POST", "api/v1/advisories", "401 403 403 403 403 201", **RECORD),
     _line("GET", "api/v1/advisories/<str:advisory_id>", "401 200 200 200 200 200"),

@@ -1,6 +1,5 @@
 """What policies dropped, sent by whoever ships the cluster's logs."""
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,19 +12,6 @@ from tests.portal.api.conftest import Caller, is_problem
 from tests.sandboxes.usage.test_policy_logs import line
 
 TOKEN = "a-token-of-a-shipper-and-of-nobody-else"
-
-
-@pytest.fixture
-def mine(alice: User) -> Sandbox:
-    return Sandbox.objects.create(
-        name="mine",
-        namespace="sbx-mine",
-        cluster="east",
-        owner=alice,
-        profile="python",
-        data_class="public",
-        lease=timedelta(days=1),
-    )
 
 
 def send(token: str, *lines: str, query: str = "") -> Any:

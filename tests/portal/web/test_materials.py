@@ -2,11 +2,16 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.test import Client
 
 from portal.accounts.models import User
+from portal.reports import sbom
+from sandboxes.lifecycle.models import Sandbox
+from sandboxes.screening import sbom as materials
+from sandboxes.usage.models import Install
 from tests.portal.web import world
 
 type ClientOf = Callable[[User], Client]
@@ -29,6 +34,26 @@ def test_each_sees_what_their_sandboxes_received(
     assert _projects(client_of(alice), "rich") == {"rich"}
     assert _projects(client_of(bob), "rich") == {"pygments"}
     assert _projects(client_of(omar), "rich") == {"rich", "pygments"}
+
+
+@pytest.mark.parametrize(
+    ("there", "said"), [(2, None), (3, "the newest 2 of 3"), (10, "the newest 2 of at least 8")]
+)
+def test_what_is_cut_short_says_so_itself(
+    client_of: ClientOf, alice: User, monkeypatch: pytest.MonkeyPatch, there: int, said: str | None
+) -> None:
+    monkeypatch.setattr(sbom, "MOST_SANDBOXES", 2)
+    for number in range(there):
+        given = {"cluster": "east", "profile": "python", "data_class": "public", "lease": timedelta(days=1)}
+        box = Sandbox.objects.create(name=f"box-{number}", owner=alice, tools=["rich"], **given)
+        world.install(box, f"tool-{number}")
+    Install.objects.update(sha256="0" * 64)  # of the length that the schema wants
+    text = client_of(alice).get("/tools/sbom.json", {"tool": "rich"}).content.decode()
+    document = json.loads(text)
+    assert {each["name"] for each in document["components"]} == {f"tool-{there - 1}", f"tool-{there - 2}"}
+    properties = {each["name"]: each["value"] for each in document["metadata"].get("properties", [])}
+    assert properties == ({"petridish:cut_short": f"{said} sandboxes"} if said else {})
+    assert materials.faults(text) == []
 
 
 @pytest.mark.parametrize("tool", ["", "absent", "\0", "x" * 200])

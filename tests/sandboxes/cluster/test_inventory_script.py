@@ -5,6 +5,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,109 @@ def test_what_cannot_be_read_stops_nothing(tmp_path: Path, site: Path) -> None:
     assert {"good", "unrecorded", "odd"} <= {item["name"] for item in printed["items"]}
     assert printed["unread"] >= 3
     assert printed["complete"] is True
+
+
+def unrecorded(root: Path, **changes: str) -> set[str]:
+    items = run(root, **changes)["items"]
+    return {Path(item["path"]).name for item in items if item.get("unrecorded") is True}
+
+
+def test_what_no_record_names_is_listed(tmp_path: Path, site: Path) -> None:
+    dist(site, "six", {"six.py": "x = 1"})
+    dist(site, "tools", {"tools/a.py": "1", "../../../bin/tools.py": "1", "named.pth": "import tools.a"})
+    for dropped in (
+        "evil.pth",
+        "sitecustomize.py",
+        "usercustomize.py",
+        "fast.cpython-313-x86_64-linux-gnu.so",
+    ):
+        (site / dropped).write_text("x")
+    for dropped in ("evil/__init__.py", "spaces/deep/inside.py", "old-1.0.egg-info/PKG-INFO", "bin/a.py"):
+        (site / dropped).parent.mkdir(parents=True)
+        (site / dropped).write_text("x")
+    for harmless in ("README.txt", "__pycache__/six.cpython-313.pyc", "data/table.csv", ".git/x.py"):
+        (site / harmless).parent.mkdir(exist_ok=True)
+        (site / harmless).write_text("x")
+    (site / "linked").symlink_to(site / "evil")
+    assert unrecorded(tmp_path) == {
+        "evil.pth",
+        "sitecustomize.py",
+        "usercustomize.py",
+        "fast.cpython-313-x86_64-linux-gnu.so",
+        "evil",
+        "spaces",
+        "old-1.0.egg-info",
+        "linked",
+    }
+    assert [item for item in run(tmp_path)["items"] if item["name"] == "evil.pth"] == [
+        {
+            "ecosystem": "pypi",
+            "name": "evil.pth",
+            "version": "",
+            "path": str(site / "evil.pth"),
+            "unrecorded": True,
+        }
+    ]
+
+
+def test_an_empty_environment_is_looked_at_too_and_an_own_project_is_not(tmp_path: Path, site: Path) -> None:
+    site.mkdir(parents=True)
+    (site / "evil.pth").write_text("import os")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/main.py").write_text("1")
+    assert unrecorded(tmp_path) == {"evil.pth"}
+
+
+def test_a_real_environment_has_nothing_that_no_record_names(tmp_path: Path) -> None:
+    """As `python -m venv` and pip leave it; setuptools brings a `.pth` file and packages under other names."""
+    environment = tmp_path / "workspace" / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+    [site] = environment.glob("lib/python*/site-packages")
+    wheels = [
+        _wheel(tmp_path, "setuptools", {"setuptools/a.py": "1", "_distutils_hack/__init__.py": "1",
+                                        "pkg_resources/__init__.py": "1", "distutils-precedence.pth": "1"}),
+        _wheel(tmp_path, "Odd.Name", {"other.py": "1", "spaces/deep/a.py": "1",
+                                      "odd_name-1.0.data/data/share/odd/b.py": "1"}),
+    ]  # fmt: skip
+    pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--no-index", "--no-deps", "-q"]
+    subprocess.run([*pip, *map(str, wheels)], check=True)
+    subprocess.run([str(environment / "bin" / "python"), "-c", "import other"], check=True)
+    assert {"setuptools", "pip", "Odd.Name"} <= set(found(tmp_path / "workspace"))
+    assert unrecorded(tmp_path / "workspace") == set()
+    (site / "pkg_resource").mkdir()
+    (site / "pkg_resource/__init__.py").write_text("1")
+    assert unrecorded(tmp_path / "workspace") == {"pkg_resource"}
+
+
+def test_what_a_package_brings_inside_of_itself_is_part_of_it(tmp_path: Path, site: Path) -> None:
+    """As setuptools has other distributions in a folder `_vendor`; one that is put there later is told."""
+    info = "tools/_vendor/inner-2.0.dist-info"
+    record = "inner.py,sha256=x,1\n../../bin/inner,sha256=x,1\n"
+    inner = {"tools/_vendor/inner.py": "1", f"{info}/METADATA": "Name: inner\n", f"{info}/RECORD": record}
+    dist(site, "tools", inner)
+    assert set(found(tmp_path)) == {"tools"}
+    dist(site / "tools" / "_vendor", "later", {"later.py": "1"})
+    assert {"tools", "later"} <= set(found(tmp_path))
+
+
+def _wheel(folder: Path, name: str, files: dict[str, str]) -> Path:
+    stem = f"{name.lower().replace('.', '_')}-1.0"
+    path = folder / f"{stem}-py3-none-any.whl"
+    given = {f"{stem}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+             f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"}  # fmt: skip
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, text in {**files, **given}.items():
+            archive.writestr(member, text)
+        record = [f"{member},," for member in (*files, *given, f"{stem}.dist-info/RECORD")]
+        archive.writestr(f"{stem}.dist-info/RECORD", "\n".join(record))
+    return path
+
+
+def test_a_record_that_is_too_long_is_told(tmp_path: Path, site: Path) -> None:
+    dist(site, "long", {f"long/{number}.py": "1" for number in range(30)})
+    assert run(tmp_path)["complete"] is True
+    printed = run(tmp_path, **{"4 << 20, 10": "500, 10"})
+    assert (printed["complete"], [item["name"] for item in printed["items"]]) == (False, ["long"])
 
 
 def test_limits_are_kept_and_told(tmp_path: Path, site: Path) -> None:
