@@ -71,7 +71,7 @@ class Rules:
         self._state: State | None = None
         self._said = False
         self._until = inf  # on `monotonic`'s clock: so long the folder need not be read anew, as it is
-        self.place = f"{socket.gethostname()}:{folder or ''}"
+        self.place = socket.gethostname() + (f":{folder}" if folder else "")
 
     @property
     def digest(self) -> str:
