@@ -10,6 +10,8 @@ from bench.screening.attacks import (
     compromised,
     disguised,
     held_out,
+    held_out_npm,
+    held_out_sdists,
     hidden,
     import_time,
     install_time,
@@ -32,4 +34,6 @@ ALL: Final[tuple[Attack, ...]] = (
     *npm.ATTACKS,
     *npm_evading.ATTACKS,
     *held_out.ATTACKS,
+    *held_out_sdists.ATTACKS,
+    *held_out_npm.ATTACKS,
 )

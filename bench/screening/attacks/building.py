@@ -179,3 +179,8 @@ def png(hidden: bytes = INERT.encode()) -> bytes:
 def behind(head: bytes) -> Callable[[bytes], bytes]:
     """The archive behind something else: who reads from the front and who reads from the end disagree."""
     return lambda data: head + data
+
+
+def base64_of(text: str) -> str:
+    """Text as it is often hidden in a member that is code."""
+    return base64.b64encode(text.encode()).decode()

@@ -15,6 +15,7 @@ from sandboxes.lifecycle.moves import move
 from sandboxes.lifecycle.phases import Phase
 from sandboxes.lifecycle.tokens import digest, index_token
 from tests.sandboxes.lifecycle.between import Between
+from tests.sandboxes.lifecycle.by_hand import ByHand
 from tests.sandboxes.lifecycle.taking_away import wait_until
 from tests.sandboxes.lifecycle.working import is_in, until
 from tests.simulator import Simulator
@@ -53,6 +54,13 @@ def _forget() -> None:
 @pytest.fixture
 def between(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Between:
     return Between(cluster, monkeypatch)
+
+
+@pytest.fixture
+def hand(simulator: Simulator) -> Iterator[ByHand]:
+    hand = ByHand(str(simulator.kubeconfig))
+    yield hand
+    hand.close()
 
 
 @pytest.fixture

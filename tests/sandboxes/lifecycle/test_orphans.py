@@ -1,9 +1,6 @@
 """What carries our labels and belongs to nobody: cut off, told, and deleted only after its grace."""
 
-import time
-from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -15,57 +12,27 @@ from sandboxes.cluster import freezing
 from sandboxes.cluster.driver import Cluster
 from sandboxes.cluster.kinds import kind
 from sandboxes.cluster.tending import QUARANTINED
-from sandboxes.errors import ConflictError, NotFoundError
-from sandboxes.lifecycle import clearing, clock, observing, orphans, registry, switch
+from sandboxes.lifecycle import clearing, clock, observing, orphans, registry
 from sandboxes.lifecycle.models import Alarm, Orphan, RegisteredCluster, Sandbox
 from sandboxes.lifecycle.phases import Phase
 from tests.sandboxes.lifecycle import rows
 from tests.sandboxes.lifecycle.by_hand import ByHand
-from tests.simulator import Simulator
+from tests.sandboxes.lifecycle.orphaned import (
+    HERE,
+    installation,
+    labels,
+    let_grace_end,
+    look,
+    look_until_gone,
+    new_name,
+    orphan,
+    told,
+)
+
+__all__ = ["installation", "labels", "orphan"]  # fixtures
 
 pytestmark = pytest.mark.django_db
-
-HERE = "simulated"
 POLICIES = {"deny-all"}
-
-
-@pytest.fixture(autouse=True)
-def installation(settings: Any) -> str:
-    """The simulated cluster is shared with other tests, whose sandboxes are none of ours."""
-    settings.INSTALLATION_ID = f"orphans-{uuid4().hex[:12]}"
-    return str(settings.INSTALLATION_ID)
-
-
-@pytest.fixture
-def hand(simulator: Simulator) -> Iterator[ByHand]:
-    hand = ByHand(str(simulator.kubeconfig))
-    yield hand
-    hand.close()
-
-
-@pytest.fixture
-def labels(installation: str) -> dict[str, str]:
-    return {"petridish.dev/installation": installation, "petridish.dev/sandbox": "4711"}
-
-
-@pytest.fixture
-def orphan(cluster: Cluster, hand: ByHand, labels: dict[str, str]) -> Orphan:
-    """A namespace with our labels that no row knows, just found."""
-    hand.make_namespace(new_name(), labels)
-    assert observing.observe(HERE).orphans == 1
-    return Orphan.objects.get()
-
-
-def new_name() -> str:
-    return f"sbx-nobodys-{uuid4().hex[:8]}"
-
-
-def look() -> None:
-    """A listing, and the sweep after it, as if everything were due."""
-    RegisteredCluster.objects.update(compared_at=None)
-    observing.observe(HERE)
-    Orphan.objects.update(check_at=clock.now())
-    orphans.sweep()
 
 
 def bind(hand: ByHand, namespace: str) -> None:
@@ -88,24 +55,6 @@ def start_pod(hand: ByHand, namespace: str, name: str) -> None:
         "spec": {"containers": [container]},
     }
     hand.core.create_namespaced_pod(namespace, body)
-
-
-def let_grace_end() -> None:
-    Orphan.objects.filter(delete_after__isnull=False).update(delete_after=clock.now())
-
-
-def look_until_gone(hand: ByHand, name: str) -> None:
-    deadline = time.monotonic() + 20
-    while name in hand.namespaces():
-        assert time.monotonic() < deadline, Orphan.objects.values("name", "last_error")
-        look()
-        time.sleep(0.02)
-    look()
-
-
-def told(orphan: Orphan) -> list[str]:
-    found = Entry.objects.filter(subject=f"orphan:{orphan.pk}").order_by("id")
-    return [action.removeprefix("orphan.") for action in found.values_list("action", flat=True)]
 
 
 class TestNamespace:
@@ -263,105 +212,6 @@ class TestNamespace:
         orphan.refresh_from_db()
         assert orphan.gone_at is not None
         assert orphan.name in hand.namespaces()
-
-
-class TestNeverTouched:
-    def test_the_canary(self, cluster: Cluster, hand: ByHand, installation: str) -> None:
-        hand.make_namespace(
-            new_name(), {"petridish.dev/installation": installation, "petridish.dev/canary": "true"}
-        )
-        assert observing.observe(HERE).orphans == 0
-
-    def test_another_installations(self, cluster: Cluster, hand: ByHand, labels: dict[str, str]) -> None:
-        hand.make_namespace(new_name(), labels | {"petridish.dev/installation": "another"})
-        assert observing.observe(HERE).orphans == 0
-
-    def test_one_that_became_another_installations_meanwhile(self, orphan: Orphan, hand: ByHand) -> None:
-        look()
-        let_grace_end()
-        hand.label(orphan.name, _installation="another")
-        look()
-        orphan.refresh_from_db()
-        assert "another installation's now" in orphan.last_error
-        assert orphan.name in hand.namespaces()
-
-    def test_one_that_was_made_again_under_its_name(
-        self, orphan: Orphan, hand: ByHand, labels: dict[str, str]
-    ) -> None:
-        look()
-        let_grace_end()
-        hand.core.delete_namespace(orphan.name)
-        while orphan.name in hand.namespaces():
-            time.sleep(0.05)
-        hand.make_namespace(orphan.name, labels)
-        Orphan.objects.update(check_at=clock.now())
-        orphans.sweep()
-        assert orphan.name in hand.namespaces()
-        orphan.refresh_from_db()
-        assert orphan.gone_at is not None
-
-    def test_anything_while_deletions_are_stopped_or_everything_is_paused(
-        self, orphan: Orphan, hand: ByHand, ada: User
-    ) -> None:
-        look()
-        let_grace_end()
-        switch.pause(ada, "a look first")
-        look()
-        switch.resume(ada)
-        switch.stop_deletions("a look first")
-        look()
-        assert orphan.name in hand.namespaces()
-        switch.allow_deletions(ada, "looked")
-        look_until_gone(hand, orphan.name)
-
-    def test_anything_on_a_cluster_that_is_another_one_now(self, orphan: Orphan, hand: ByHand) -> None:
-        look()
-        let_grace_end()
-        RegisteredCluster.objects.update(uid="the-one-that-it-was")
-        look()
-        assert orphan.name in hand.namespaces()
-
-    def test_too_many_at_once(
-        self, cluster: Cluster, hand: ByHand, labels: dict[str, str], ada: User
-    ) -> None:
-        names = [new_name() for _ in range(6)]
-        for name in names:
-            hand.make_namespace(name, labels)
-        look()
-        let_grace_end()
-        look()
-        assert switch.state().deletions_stopped
-        assert hand.namespaces() >= set(names)
-        switch.allow_deletions(ada, "they were a test's")
-        for name in names:
-            look_until_gone(hand, name)
-
-
-class TestAdmin:
-    def test_may_keep_one_as_it_is(self, orphan: Orphan, hand: ByHand, ada: User) -> None:
-        look()
-        hand.allow_all(orphan.name)
-        look()
-        orphans.keep_one(orphan.pk, by=ada)
-        let_grace_end()
-        look()
-        assert orphan.name in hand.namespaces()
-        assert told(orphan)[-2:] == ["alarm.cleared", "kept"]
-        assert not Alarm.objects.filter(kind=orphans.ALARM, cleared_at=None).exists()
-        orphan.refresh_from_db()
-        assert orphan.kept_by == ada
-        assert orphan in orphans.open_ones()
-
-    def test_need_not_wait(self, orphan: Orphan, hand: ByHand, ada: User) -> None:
-        orphans.delete_now(orphan.pk, by=ada)
-        look_until_gone(hand, orphan.name)
-        assert told(orphan) == ["deletion_ordered", "quarantined", "deleted", "closed"]
-        with pytest.raises(ConflictError):
-            orphans.delete_now(orphan.pk, by=ada)
-
-    def test_cannot_decide_about_what_there_is_not(self, db: None, ada: User) -> None:
-        with pytest.raises(NotFoundError):
-            orphans.keep_one(1, by=ada)
 
 
 class TestVolume:
